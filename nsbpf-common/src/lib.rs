@@ -1,0 +1,17 @@
+//! What the two halves of nsbpf share: the layout of map values, the numbering
+//! of ports, and the packet parser.
+//!
+//! `no_std` and without dependencies, so that the same code is compiled for the
+//! kernel, for the user half, for unit tests and for fuzzers.
+
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod abi;
+pub mod packet;
+pub mod port;
+pub mod stats;
+
+pub use abi::ABI_VERSION;

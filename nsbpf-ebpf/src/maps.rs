@@ -1,0 +1,28 @@
+//! Every map and every load-time global.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use nsbpf_common::packet::Headers;
+use nsbpf_common::stats::PortStats;
+
+/// Counters, by port number. The loader sets its size.
+#[map]
+pub static PORT_STATS: PerCpuArray<PortStats> = PerCpuArray::with_max_entries(1, 0);
+
+/// Scratch memory: what the parser found in the packet at hand. One entry, and
+/// one packet at a time on a CPU: programs of one hook do not interrupt each
+/// other (they run with bottom halves off).
+#[map]
+pub static PARSED_HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(1, 0);
+
+/// Interface index of port 0; the loader sets it.
+#[unsafe(no_mangle)]
+static PORT_BASE: u32 = 0;
+
+/// Interface index of port 0.
+#[inline(always)]
+pub fn port_base() -> u32 {
+    // SAFETY: a valid static; volatile, because the loader overwrites the value
+    // that the compiler sees.
+    unsafe { core::ptr::read_volatile(&raw const PORT_BASE) }
+}

@@ -1,0 +1,3 @@
+//! The stages of the pipeline. They know no hook.
+
+pub mod account;

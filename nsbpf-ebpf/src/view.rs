@@ -1,0 +1,176 @@
+//! How the stages see a packet: [`Packet`] for the tc and the XDP context.
+
+use core::arch::asm;
+
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::bpf_skb_load_bytes;
+use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::EbpfContext as _;
+use nsbpf_common::packet::{Packet, Segmentation};
+
+/// Offsets past this are not looked at. The verifier wants a bound that a mask
+/// proves; the longest chain of headers that the parser follows ends below it.
+const OFFSET_MASK: usize = 0x7fff;
+
+/// A packet at a tc hook.
+pub struct TcPacket {
+    skb: *mut __sk_buff,
+}
+
+impl TcPacket {
+    /// The packet of that context.
+    #[inline(always)]
+    pub fn new(context: &TcContext) -> Self {
+        Self { skb: context.skb.skb }
+    }
+
+    /// The interface whose hook this is.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        self.skb().ifindex
+    }
+
+    #[inline(always)]
+    fn skb(&self) -> &__sk_buff {
+        // SAFETY: the context is valid until the program returns, and the
+        // verifier rewrites and checks every access to it.
+        unsafe { &*self.skb }
+    }
+}
+
+impl Packet for TcPacket {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u16) -> Option<[u8; N]> {
+        let skb = self.skb();
+        load_direct(skb.data as usize, skb.data_end as usize, offset).or_else(|| {
+            // Headers that are not in the linear part: rare, and right.
+            let mut bytes = [0; N];
+            // SAFETY: the buffer is as long as told.
+            let result = unsafe {
+                bpf_skb_load_bytes(
+                    self.skb.cast(),
+                    u32::from(offset),
+                    bytes.as_mut_ptr().cast(),
+                    N as u32,
+                )
+            };
+            (result == 0).then_some(bytes)
+        })
+    }
+
+    #[inline(always)]
+    fn frame_bytes(&self) -> u32 {
+        self.skb().len
+    }
+
+    #[inline(always)]
+    fn vlan_beside_frame(&self) -> Option<u16> {
+        let skb = self.skb();
+        (skb.vlan_present != 0).then_some(skb.vlan_tci as u16)
+    }
+
+    #[inline(always)]
+    fn segmentation(&self) -> Option<Segmentation> {
+        let skb = self.skb();
+        let payload_bytes = skb.gso_size;
+        (payload_bytes != 0).then(|| Segmentation { payload_bytes, segments: skb.gso_segs })
+    }
+}
+
+/// A frame at an XDP hook.
+pub struct XdpPacket {
+    frame: *mut xdp_md,
+}
+
+impl XdpPacket {
+    /// The frame of that context.
+    #[inline(always)]
+    pub fn new(context: &XdpContext) -> Self {
+        Self { frame: context.as_ptr().cast() }
+    }
+
+    /// The interface whose hook this is.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        self.frame().ingress_ifindex
+    }
+
+    #[inline(always)]
+    fn frame(&self) -> &xdp_md {
+        // SAFETY: the context is valid until the program returns, and the
+        // verifier rewrites and checks every access to it.
+        unsafe { &*self.frame }
+    }
+}
+
+impl Packet for XdpPacket {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u16) -> Option<[u8; N]> {
+        let frame = self.frame();
+        load_direct(frame.data as usize, frame.data_end as usize, offset)
+    }
+
+    #[inline(always)]
+    fn frame_bytes(&self) -> u32 {
+        let frame = self.frame();
+        frame.data_end.wrapping_sub(frame.data)
+    }
+}
+
+/// Reads `N` bytes at an offset, if they lie before `end`.
+#[inline(always)]
+fn load_direct<const N: usize>(data: usize, end: usize, offset: u16) -> Option<[u8; N]> {
+    // The barriers keep the compiler from dropping the mask, which it can prove
+    // needless and the verifier cannot, and from checking one register and
+    // reading through another.
+    let start = opaque(data + (opaque(usize::from(offset)) & OFFSET_MASK));
+    if start + N > end {
+        return None;
+    }
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at < N {
+        if at + 4 <= N {
+            bytes[at..at + 4].copy_from_slice(&load_u32(start + at).to_ne_bytes());
+            at += 4;
+        } else if at + 2 <= N {
+            bytes[at..at + 2].copy_from_slice(&load_u16(start + at).to_ne_bytes());
+            at += 2;
+        } else {
+            bytes[at] = load_u8(start + at);
+            at += 1;
+        }
+    }
+    Some(bytes)
+}
+
+/// The same value, of which the compiler knows nothing.
+#[inline(always)]
+fn opaque(mut value: usize) -> usize {
+    // SAFETY: copies a register onto itself. (An empty template would give the
+    // kernel line info that it refuses.)
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Loads through packet pointers, written out so that a whole word is one
+/// instruction whatever the alignment: as plain reads of bytes they would be as
+/// many instructions as bytes.
+macro_rules! load {
+    ($name:ident, $type:ty, $template:literal) => {
+        #[inline(always)]
+        fn $name(address: usize) -> $type {
+            let value: u64;
+            // SAFETY: the caller compared the address with the packet's end, and
+            // the verifier checks that it did.
+            unsafe {
+                asm!($template, out(reg) value, in(reg) address, options(readonly, nostack));
+            }
+            value as $type
+        }
+    };
+}
+
+load!(load_u8, u8, "{0} = *(u8 *)({1} + 0)");
+load!(load_u16, u16, "{0} = *(u16 *)({1} + 0)");
+load!(load_u32, u32, "{0} = *(u32 *)({1} + 0)");
