@@ -12,7 +12,9 @@ use crate::command;
 pub(crate) struct Arguments {}
 
 /// What is checked, under the name that a failure goes by.
-const CHECKS: &[(&str, fn() -> Result<()>)] = &[
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: &[Check] = &[
     ("format", format),
     ("clippy of the user half", user_half),
     ("clippy of the kernel half", kernel_half::lint),
