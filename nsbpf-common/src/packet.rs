@@ -202,7 +202,9 @@ impl Headers {
             self.vlan_tci = tci;
             self.vlan_tags = 1;
         }
-        let Some(ethertype) = load_u16(packet, 12) else { return };
+        let Some(ethertype) = load_u16(packet, 12) else {
+            return;
+        };
         self.ethertype = ethertype;
         self.network_offset = ETHERNET_BYTES;
         for _ in 0..MAX_FRAME_TAGS {
@@ -316,7 +318,9 @@ impl Headers {
         if header_bytes != UDP_BYTES && header_bytes < TCP_BYTES {
             return;
         }
-        let Some([source_high, source_low, high, low]) = packet.load(offset) else { return };
+        let Some([source_high, source_low, high, low]) = packet.load(offset) else {
+            return;
+        };
         self.source_port = u16::from_be_bytes([source_high, source_low]);
         self.destination_port = u16::from_be_bytes([high, low]);
         self.payload_offset = offset + header_bytes;
@@ -325,18 +329,26 @@ impl Headers {
     /// What the packet weighs on a wire; see [`Cell`].
     #[inline(always)]
     pub fn weigh<P: Packet + ?Sized>(&self, packet: &P) -> Cell {
-        let tag = if packet.vlan_beside_frame().is_some() { u32::from(VLAN_BYTES) } else { 0 };
+        let tag = if packet.vlan_beside_frame().is_some() {
+            u32::from(VLAN_BYTES)
+        } else {
+            0
+        };
         let frame = packet.frame_bytes();
         let headers = u32::from(self.payload_offset);
         let segments = match packet.segmentation() {
             None => 1,
-            Some(Segmentation { segments: 0, payload_bytes }) => {
-                frame.saturating_sub(headers).div_ceil(payload_bytes).max(1)
-            }
+            Some(Segmentation {
+                segments: 0,
+                payload_bytes,
+            }) => frame.saturating_sub(headers).div_ceil(payload_bytes).max(1),
             Some(Segmentation { segments, .. }) => segments,
         };
         let repeated = u64::from(segments - 1) * u64::from(headers + tag);
-        Cell { packets: u64::from(segments), bytes: u64::from(frame + tag) + repeated }
+        Cell {
+            packets: u64::from(segments),
+            bytes: u64::from(frame + tag) + repeated,
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use core::arch::asm;
 
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::{TcContext, XdpContext};
-use aya_ebpf::EbpfContext as _;
 use nsbpf_common::packet::{Packet, Segmentation};
 
 /// Offsets past this are not looked at. The verifier wants a bound that a mask
@@ -21,7 +21,9 @@ impl TcPacket {
     /// The packet of that context.
     #[inline(always)]
     pub fn new(context: &TcContext) -> Self {
-        Self { skb: context.skb.skb }
+        Self {
+            skb: context.skb.skb,
+        }
     }
 
     /// The interface whose hook this is.
@@ -73,7 +75,10 @@ impl Packet for TcPacket {
     fn segmentation(&self) -> Option<Segmentation> {
         let skb = self.skb();
         let payload_bytes = skb.gso_size;
-        (payload_bytes != 0).then(|| Segmentation { payload_bytes, segments: skb.gso_segs })
+        (payload_bytes != 0).then(|| Segmentation {
+            payload_bytes,
+            segments: skb.gso_segs,
+        })
     }
 }
 
@@ -86,7 +91,9 @@ impl XdpPacket {
     /// The frame of that context.
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
-        Self { frame: context.as_ptr().cast() }
+        Self {
+            frame: context.as_ptr().cast(),
+        }
     }
 
     /// The interface whose hook this is.

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `nsbpf` command; see [`nsbpf::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nsbpf::cli::main()
+}

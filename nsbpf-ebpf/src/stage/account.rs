@@ -26,8 +26,12 @@ fn account(
     direction: impl FnOnce(&mut PortStats) -> &mut Direction,
 ) {
     let port = ifindex.wrapping_sub(port_base());
-    let Some(stats) = PORT_STATS.get_ptr_mut(port) else { return };
-    let Some(headers) = PARSED_HEADERS.get_ptr_mut(0) else { return };
+    let Some(stats) = PORT_STATS.get_ptr_mut(port) else {
+        return;
+    };
+    let Some(headers) = PARSED_HEADERS.get_ptr_mut(0) else {
+        return;
+    };
     // SAFETY: this CPU's own copy, and nothing else runs on this CPU that
     // touches it until the program returns.
     let headers = unsafe { &mut *headers };

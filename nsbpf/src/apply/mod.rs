@@ -1,0 +1,322 @@
+//! Bringing the kernel to where a lab wants it, and back.
+//!
+//! The kernel is the truth: every run looks at it first ([`survey`]), does what
+//! is missing ([`execute`]), and looks again. When a step fails, the same way
+//! leads back: to the state that was found.
+
+mod alias;
+mod execute;
+mod survey;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::datapath::DatapathError;
+use crate::lab::{Lab, Name};
+use crate::net::netns::{self, NetNsError};
+use crate::net::nsid::DeathWatch;
+use crate::net::{Netlink, NetlinkError};
+use crate::plan::{self, PlanError, Settings, Step};
+use crate::state::{Key, Object, Objects, State};
+use crate::store::{Store, StoreError};
+
+pub use survey::{Opened, Survey, survey};
+
+/// How long the kernel may take to tear down namespaces.
+const NETNS_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a run starts over because another lab was faster to a slot.
+const SLOT_TRIES: usize = 3;
+
+/// Why a lab could not be brought up or taken down.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The machine could not be looked at.
+    #[error("look at {what}: {source}")]
+    Survey {
+        /// Which part of it.
+        what: String,
+        /// Why not.
+        source: Cause,
+    },
+    /// The lab does not fit the machine.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A step failed.
+    #[error("{verb} {key}: {source}")]
+    Step {
+        /// What was to happen.
+        verb: &'static str,
+        /// To what.
+        key: Key,
+        /// Why it did not.
+        source: Cause,
+    },
+    /// The caller wanted it to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// All steps went well, and still the kernel has something else.
+    #[error("{} still differs from the lab after everything was done: does another program change it?", list(.0))]
+    NotConverged(Vec<Key>),
+    /// A step failed, and what was done before is undone.
+    #[error("{cause}. What had been done was undone.")]
+    Undone {
+        /// The failure.
+        cause: Box<Self>,
+    },
+    /// A step failed, and so did undoing.
+    #[error(
+        "{cause}. Undoing what had been done failed too: {undo}. Run the same command again once the cause is gone: it goes on from what is there."
+    )]
+    NotUndone {
+        /// The first failure.
+        cause: Box<Self>,
+        /// The failure of the way back.
+        undo: Box<Self>,
+    },
+}
+
+/// What a part of the machine said.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is named after what it wraps")]
+pub enum Cause {
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error(transparent)]
+    NetNs(#[from] NetNsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+fn list(keys: &[Key]) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> = keys.iter().take(SHOWN).map(ToString::to_string).collect();
+    if keys.len() > SHOWN {
+        names.push(format!("{} more", keys.len() - SHOWN));
+    }
+    names.join(", ")
+}
+
+/// What bringing a lab up did.
+#[derive(Debug)]
+pub struct Converged {
+    /// The lab, as it is now.
+    pub survey: Survey,
+    /// Steps that were taken; 0 when everything was as wanted.
+    pub steps: usize,
+    /// Time for looking, planning, doing and looking again.
+    pub took: Duration,
+}
+
+/// What taking a lab down did.
+#[derive(Debug)]
+pub struct TakenDown {
+    /// Objects that were removed, those that went with others included.
+    pub objects: usize,
+    /// Time until the kernel was done with it.
+    pub took: Duration,
+    /// Namespaces that nobody can find any more and that live on, because
+    /// something still uses them.
+    pub lingering: Vec<Lingering>,
+}
+
+/// A namespace that outlives its lab.
+#[derive(Debug)]
+pub struct Lingering {
+    /// Its name, when it had one.
+    pub namespace: Name,
+    /// Processes in it: number and name.
+    pub users: Vec<(u32, String)>,
+}
+
+impl fmt::Display for Lingering {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, users } = self;
+        let users: Vec<String> = users
+            .iter()
+            .map(|(pid, name)| format!("{name} (pid {pid})"))
+            .collect();
+        let users = if users.is_empty() {
+            "something".to_owned()
+        } else {
+            users.join(", ")
+        };
+        write!(
+            formatter,
+            "namespace {namespace} has no name any more, but lives until {users} lets go of it"
+        )
+    }
+}
+
+/// Brings a lab up: makes what is missing, changes what differs, removes what
+/// is too much. The caller holds the lab's lock.
+///
+/// Setting `cancel` stops it between two steps; what was done is undone then.
+///
+/// # Errors
+/// After an error the machine is as it was before, unless the error says so.
+pub fn converge(
+    store: &Store,
+    lab: &Lab,
+    settings: &Settings,
+    cancel: &AtomicBool,
+) -> Result<Converged, ApplyError> {
+    let start = Instant::now();
+    let mut tries = 1;
+    loop {
+        match try_converge(store, lab, settings, cancel) {
+            Err(error) if tries < SLOT_TRIES && lost_slot(&error) => tries += 1,
+            Err(error) => return Err(error),
+            Ok((survey, steps)) => {
+                return Ok(Converged {
+                    survey,
+                    steps,
+                    took: start.elapsed(),
+                });
+            }
+        }
+    }
+}
+
+fn lost_slot(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Undone { cause } => lost_slot(cause),
+        ApplyError::Step {
+            source: Cause::Store(StoreError::SlotTaken(_)),
+            ..
+        } => true,
+        _ => false,
+    }
+}
+
+fn try_converge(
+    store: &Store,
+    lab: &Lab,
+    settings: &Settings,
+    cancel: &AtomicBool,
+) -> Result<(Survey, usize), ApplyError> {
+    let found = survey(store)?;
+    let wanted = plan::desired(lab, settings, &found.state)?;
+    let steps = plan::diff(&wanted, &found.state)?;
+    if steps.is_empty() {
+        return Ok((found, 0));
+    }
+    let Survey {
+        state: before,
+        namespaces,
+    } = found;
+    let done = execute::execute(store, &before, namespaces, &steps, cancel)
+        .and_then(|()| verify(store, &wanted));
+    match done {
+        Ok(survey) => Ok((survey, steps.len())),
+        Err(cause) => {
+            let cause = Box::new(cause);
+            Err(match undo(store, &before) {
+                Ok(()) => ApplyError::Undone { cause },
+                Err(undo) => ApplyError::NotUndone {
+                    cause,
+                    undo: Box::new(undo),
+                },
+            })
+        }
+    }
+}
+
+fn verify(store: &Store, wanted: &Objects) -> Result<Survey, ApplyError> {
+    let survey = survey(store)?;
+    let left = plan::diff(wanted, &survey.state)?;
+    if left.is_empty() {
+        Ok(survey)
+    } else {
+        Err(ApplyError::NotConverged(
+            left.iter().map(Step::key).collect(),
+        ))
+    }
+}
+
+/// Leads back to the objects that were there before.
+fn undo(store: &Store, before: &State) -> Result<(), ApplyError> {
+    let Survey { state, namespaces } = survey(store)?;
+    let mut wanted = before.objects.clone();
+    // What was unfinished before cannot be made again, nor should it.
+    wanted.retain(|_, object| !matches!(object, Object::Stray(_)));
+    let steps = plan::diff(&wanted, &state)?;
+    execute::execute(store, &state, namespaces, &steps, &AtomicBool::new(false))?;
+    if wanted.is_empty() {
+        clear_folder(store)?;
+    }
+    Ok(())
+}
+
+/// Takes a lab down: everything that is its own, however little of it there is.
+/// The caller holds the lab's lock.
+///
+/// # Errors
+/// The first step that failed; every other step was done nevertheless.
+pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
+    let start = Instant::now();
+    let Survey { state, namespaces } = survey(store)?;
+    let objects = state.objects.len();
+    let host = |error: NetlinkError| ApplyError::Survey {
+        what: "the namespaces' end".to_owned(),
+        source: error.into(),
+    };
+    let mut lingering = Vec::new();
+    let mut dying = Vec::new();
+    let users = netns::users(namespaces.values().map(|opened| &opened.netns));
+    for (name, opened) in &namespaces {
+        match users.get(&opened.netns.inode()) {
+            Some(users) => {
+                lingering.push(Lingering {
+                    namespace: name.clone(),
+                    users: users.clone(),
+                });
+            }
+            None => dying.push((name.clone(), &opened.netns)),
+        }
+    }
+    let watch = DeathWatch::new(dying).map_err(host)?;
+    let steps = plan::diff(&Objects::new(), &state)?;
+    let done = execute::execute_all(store, &state, namespaces, &steps);
+    let cleared = clear_folder(store);
+    done.and(cleared)?;
+    let left = watch.wait(NETNS_PATIENCE).map_err(host)?;
+    lingering.extend(left.into_iter().map(|namespace| Lingering {
+        namespace,
+        users: Vec::new(),
+    }));
+    lingering.sort_by(|one, other| one.namespace.cmp(&other.namespace));
+    Ok(TakenDown {
+        objects,
+        took: start.elapsed(),
+        lingering,
+    })
+}
+
+/// Also takes a folder that was never finished, which no survey sees.
+fn clear_folder(store: &Store) -> Result<(), ApplyError> {
+    store.remove_folder().map_err(|error| ApplyError::Step {
+        verb: "remove",
+        key: Key::Folder,
+        source: error.into(),
+    })
+}
+
+fn host_socket() -> Result<Netlink, ApplyError> {
+    Netlink::open().map_err(|error| ApplyError::Survey {
+        what: "the host's links".to_owned(),
+        source: error.into(),
+    })
+}
+
+fn interrupted(cancel: &AtomicBool) -> Result<(), ApplyError> {
+    if cancel.load(Ordering::Relaxed) {
+        Err(ApplyError::Interrupted)
+    } else {
+        Ok(())
+    }
+}

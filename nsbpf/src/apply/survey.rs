@@ -1,0 +1,329 @@
+//! Looking at the kernel: what it has of a lab, and what is in the lab's way.
+
+use std::collections::HashMap;
+
+use nsbpf_common::port::{MAC_PREFIX, Slot};
+
+use super::alias::{self, Identity};
+use super::{ApplyError, Cause, host_socket};
+use crate::datapath::{self, ProgramIds};
+use crate::lab::{InterfaceId, InterfaceName, Name};
+use crate::net::filter::{self, TcHook};
+use crate::net::link::{self, Link};
+use crate::net::{NetNs, Netlink, address};
+use crate::state::{
+    Address, Bridge, End, Hook, HookPoint, Key, Netns, NetnsProgress, Object, Objects, Owner,
+    State, Stray, Up, Veth,
+};
+use crate::store::Store;
+
+/// A namespace of the lab, and a socket inside it.
+pub struct Opened {
+    /// The namespace.
+    pub netns: NetNs,
+    /// A socket that works on it.
+    pub netlink: Netlink,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.netns.fmt(formatter)
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Survey {
+    /// As plain data.
+    pub state: State,
+    /// The lab's namespaces, open.
+    pub namespaces: HashMap<Name, Opened>,
+}
+
+fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
+    let what = what.to_owned();
+    move |error| ApplyError::Survey {
+        what,
+        source: error.into(),
+    }
+}
+
+/// Looks at everything that a lab is made of. Changes nothing.
+pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
+    let mut host = host_socket()?;
+    let slot = store.slot().map_err(failed("the lab's folder"))?;
+    let mut state = State::default();
+    state
+        .taken_slots
+        .extend(store.slots_of_others().map_err(failed("other labs"))?);
+    if let Some(slot) = slot {
+        insert(&mut state.objects, Object::Folder(slot));
+    }
+    let mut namespaces = survey_namespaces(store, &mut state)?;
+    let links = link::list(&mut host).map_err(failed("the host's links"))?;
+    let ours = sort_out(store, slot, &links, &mut state);
+    if let Some(slot) = slot {
+        let ids = survey_datapath(store, &mut state);
+        let mut ports = HashMap::new();
+        for Port { id, number, link } in ours.ports {
+            ports.insert(number, id.clone());
+            let bridge = ours.bridges.get(&link.controller).cloned();
+            insert(
+                &mut state.objects,
+                Object::Veth(Veth {
+                    number,
+                    host: end(link),
+                    inner: None,
+                    bridge,
+                    up: link.up,
+                    id: id.clone(),
+                }),
+            );
+            survey_hooks(
+                store,
+                &mut host,
+                &ids,
+                &id,
+                number,
+                link,
+                &mut state.objects,
+            )
+            .map_err(failed(&format!("the hooks of {id}")))?;
+        }
+        for (name, opened) in &mut namespaces {
+            survey_inside(name, opened, slot, &ports, &mut state.objects)
+                .map_err(failed(&format!("namespace {name}")))?;
+        }
+    }
+    Ok(Survey { state, namespaces })
+}
+
+fn insert(objects: &mut Objects, object: Object) {
+    objects.insert(object.key(), object);
+}
+
+fn end(link: &Link) -> End {
+    let mac = link.mac.as_slice().try_into().unwrap_or_default();
+    End {
+        name: link.name.clone(),
+        mac,
+        mtu: link.mtu,
+    }
+}
+
+/// Files, names and namespaces.
+fn survey_namespaces(
+    store: &Store,
+    state: &mut State,
+) -> Result<HashMap<Name, Opened>, ApplyError> {
+    let mut progress: HashMap<Name, NetnsProgress> = HashMap::new();
+    let mut open = Vec::new();
+    for file in store.netns_files().map_err(failed("the lab's folder"))? {
+        let Some(name) = file_name(&file) else {
+            continue;
+        };
+        let netns = NetNs::open(&file).map_err(failed(&format!("namespace {name}")))?;
+        if let Some(netns) = netns {
+            progress.insert(name.clone(), NetnsProgress::Unpublished);
+            open.push((name, netns));
+        } else {
+            progress.insert(name, NetnsProgress::Name);
+        }
+    }
+    for path in Store::netns_names().map_err(failed("the namespaces' names"))? {
+        let shown = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        match (store.owner_of(&path), file_name(&path)) {
+            (Some(lab), Some(name)) if lab == store.lab().as_str() => {
+                let progress = progress.entry(name).or_insert(NetnsProgress::Name);
+                if *progress == NetnsProgress::Unpublished {
+                    *progress = NetnsProgress::Whole;
+                }
+            }
+            (Some(lab), _) => {
+                state.foreign_netns.insert(shown, Owner::Lab(lab));
+            }
+            (None, _) => {
+                state.foreign_netns.insert(shown, Owner::Stranger);
+            }
+        }
+    }
+    for (name, progress) in progress {
+        insert(&mut state.objects, Object::Netns(Netns { name, progress }));
+    }
+    let sockets = NetNs::open_sockets(&open.iter().map(|(_, netns)| netns).collect::<Vec<_>>())
+        .map_err(failed("the lab's namespaces"))?;
+    let opened = open
+        .into_iter()
+        .zip(sockets)
+        .map(|((name, netns), netlink)| (name, Opened { netns, netlink }));
+    Ok(opened.collect())
+}
+
+fn file_name(path: &std::path::Path) -> Option<Name> {
+    Name::new(path.file_name()?.to_str()?).ok()
+}
+
+/// The host-side end of an interface.
+struct Port<'a> {
+    id: InterfaceId,
+    number: u16,
+    link: &'a Link,
+}
+
+/// The lab's links on the host.
+#[derive(Default)]
+struct Ours<'a> {
+    bridges: HashMap<u32, InterfaceName>,
+    ports: Vec<Port<'a>>,
+}
+
+/// Tells the lab's links from others'. A link is ours by its birth mark (group
+/// and MAC address); which one it is, its alias says.
+fn sort_out<'a>(
+    store: &Store,
+    slot: Option<Slot>,
+    links: &'a [Link],
+    state: &mut State,
+) -> Ours<'a> {
+    let mut ours = Ours::default();
+    for link in links {
+        let marked = Slot::of_group(link.group).filter(|_| link.mac.starts_with(&MAC_PREFIX));
+        let Some(link_slot) = marked else {
+            state
+                .foreign_links
+                .insert(link.name.clone(), Owner::Stranger);
+            continue;
+        };
+        let (lab, identity) = alias::parse(&link.alias).unzip();
+        if lab.as_ref().is_some_and(|lab| lab != store.lab())
+            || (lab.is_none() && slot != Some(link_slot))
+        {
+            state.taken_slots.insert(link_slot.get());
+            let owner = lab.map_or_else(|| "?".to_owned(), |lab| lab.to_string());
+            state
+                .foreign_links
+                .insert(link.name.clone(), Owner::Lab(owner));
+            continue;
+        }
+        let number = slot.and_then(|slot| slot.number(link.ifindex));
+        match (number, identity, link.kind.as_str()) {
+            (Some(number), Some(Identity::Bridge(name)), "bridge") => {
+                ours.bridges.insert(link.ifindex, name.clone());
+                let bridge = Bridge {
+                    name,
+                    number,
+                    end: end(link),
+                    up: link.up,
+                };
+                insert(&mut state.objects, Object::Bridge(bridge));
+            }
+            (Some(number), Some(Identity::Interface(id)), "veth") => {
+                ours.ports.push(Port { id, number, link });
+            }
+            _ => {
+                let stray = Stray {
+                    ifindex: link.ifindex,
+                    name: link.name.clone(),
+                };
+                insert(&mut state.objects, Object::Stray(stray));
+            }
+        }
+    }
+    ours
+}
+
+fn survey_datapath(store: &Store, state: &mut State) -> ProgramIds {
+    let Some((datapath, ids)) = datapath::observe(store) else {
+        return ProgramIds::default();
+    };
+    insert(&mut state.objects, Object::Datapath(datapath));
+    ids
+}
+
+fn survey_hooks(
+    store: &Store,
+    host: &mut Netlink,
+    ids: &ProgramIds,
+    id: &InterfaceId,
+    number: u16,
+    link: &Link,
+    objects: &mut Objects,
+) -> Result<(), Cause> {
+    let mut found = |point, attached: Option<u32>, current: Option<u32>| {
+        if attached.is_some() {
+            let hook = Hook {
+                id: id.clone(),
+                number,
+                point,
+                current: attached == current,
+            };
+            insert(objects, Object::Hook(hook));
+        }
+    };
+    let ingress = filter::attached(host, link.ifindex, TcHook::Ingress)?;
+    found(HookPoint::TcIngress, ingress, ids.tc_ingress);
+    let egress = filter::attached(host, link.ifindex, TcHook::Egress)?;
+    found(HookPoint::TcEgress, egress, ids.tc_egress);
+    // Another's XDP program is none of ours to tell of.
+    if link.xdp_program != 0 && datapath::has_xdp_link(store, number) {
+        found(HookPoint::Xdp, Some(link.xdp_program), ids.xdp);
+    }
+    Ok(())
+}
+
+/// Interfaces and addresses inside a namespace. `ports` are the lab's, by their
+/// numbers.
+fn survey_inside(
+    name: &Name,
+    opened: &mut Opened,
+    slot: Slot,
+    ports: &HashMap<u16, InterfaceId>,
+    objects: &mut Objects,
+) -> Result<(), Cause> {
+    let port = |ifindex| {
+        let number = slot.number(ifindex)?;
+        let id = ports.get(&number).filter(|id| id.namespace == *name)?;
+        Some((number, id))
+    };
+    for link in link::list(&mut opened.netlink)? {
+        let Some((number, id)) = port(link.ifindex) else {
+            continue;
+        };
+        if let Some(Object::Veth(veth)) = objects.get_mut(&Key::Veth(id.clone())) {
+            veth.inner = Some(end(&link));
+        }
+        if link.up {
+            insert(
+                objects,
+                Object::Up(Up {
+                    id: id.clone(),
+                    number,
+                }),
+            );
+        }
+    }
+    for address::Address {
+        ifindex,
+        address,
+        ours,
+    } in address::list(&mut opened.netlink)?
+    {
+        let Some((number, id)) = port(ifindex) else {
+            continue;
+        };
+        insert(
+            objects,
+            Object::Address(Address {
+                id: id.clone(),
+                number,
+                address,
+                ours,
+            }),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! The command line: one file a verb. The only place that prints.
+
+mod exit;
+mod interrupt;
+mod privilege;
+mod run;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Network namespaces, wired and watched.
+///
+/// nsbpf builds namespaces, veth pairs and bridges from one YAML file and counts
+/// every packet that crosses between them with eBPF programs.
+#[derive(Debug, Parser)]
+#[command(name = "nsbpf", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Tell more: -v what is done, -vv also what the kernel half logs
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Bring a lab up, show its counters live, and take it down again
+    Run(run::Run),
+}
+
+/// Parses the arguments, runs, and says how it ended:
+/// 0 well, 1 it failed, 2 wrong usage or an invalid lab, 4 a privilege or a
+/// kernel feature is missing.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { verb, verbose } = Cli::parse();
+    let level = match verbose {
+        0 => log::LevelFilter::Warn,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    env_logger::Builder::new()
+        .filter_level(level)
+        .format_timestamp_millis()
+        .init();
+    let outcome = match verb {
+        Verb::Run(run) => run.run(),
+    };
+    exit::code(outcome)
+}

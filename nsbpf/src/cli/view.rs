@@ -1,0 +1,211 @@
+//! Counters on a screen: redrawn on a terminal, table after table elsewhere, or
+//! a JSON object a line.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use crossterm::cursor::MoveToPreviousLine;
+use crossterm::queue;
+use crossterm::terminal::{Clear, ClearType};
+use serde::Serialize;
+
+use crate::observe::pings::PingReport;
+use crate::observe::stats::{DirectionReport, InterfaceReport};
+
+/// How to show reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: one JSON object a line
+    Json,
+}
+
+/// All that is shown at one moment.
+#[derive(Debug, Serialize)]
+pub(super) struct Frame<'a> {
+    /// The lab.
+    pub(super) lab: &'a str,
+    /// Since the lab was up.
+    #[serde(serialize_with = "seconds", rename = "elapsed_seconds")]
+    pub(super) elapsed: Duration,
+    pub(super) interfaces: Vec<InterfaceReport>,
+    pub(super) pings: Vec<PingReport>,
+}
+
+fn seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((elapsed.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// Shows frames on standard output, and what is said besides where it does not
+/// disturb them.
+pub(super) struct View {
+    format: Format,
+    redraw: bool,
+    drawn_lines: u16,
+}
+
+impl View {
+    pub(super) fn new(format: Format) -> Self {
+        let redraw = format == Format::Table && io::stdout().is_terminal();
+        Self {
+            format,
+            redraw,
+            drawn_lines: 0,
+        }
+    }
+
+    /// Says a line: on standard output, unless that is for programs.
+    pub(super) fn say(&self, line: &str) -> io::Result<()> {
+        match self.format {
+            Format::Table => writeln!(io::stdout(), "{line}"),
+            Format::Json => writeln!(io::stderr(), "{line}"),
+        }
+    }
+
+    /// Shows a frame, in place of the one before where that is possible.
+    pub(super) fn show(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match self.format {
+            Format::Json => {
+                serde_json::to_writer(&mut out, frame)?;
+                writeln!(out)?;
+            }
+            Format::Table => {
+                let text = text(frame);
+                if self.redraw && self.drawn_lines > 0 {
+                    queue!(out, MoveToPreviousLine(self.drawn_lines))?;
+                    queue!(out, Clear(ClearType::FromCursorDown))?;
+                }
+                write!(out, "{text}")?;
+                self.drawn_lines = u16::try_from(text.lines().count()).unwrap_or(u16::MAX);
+            }
+        }
+        out.flush()
+    }
+}
+
+fn text(frame: &Frame<'_>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header([
+        "INTERFACE",
+        "TX PACKETS",
+        "BYTES",
+        "RATE",
+        "RX PACKETS",
+        "BYTES",
+        "RATE",
+        "ARP",
+        "IPV4",
+        "IPV6",
+        "OTHER",
+    ]);
+    for InterfaceReport { interface, tx, rx } in &frame.interfaces {
+        let families: [fn(&DirectionReport) -> u64; 4] = [
+            |direction| direction.arp.packets,
+            |direction| direction.ipv4.packets,
+            |direction| direction.ipv6.packets,
+            |direction| direction.other.packets,
+        ];
+        let mut row = vec![interface.clone()];
+        for direction in [tx, rx] {
+            row.push(direction.total.packets.to_string());
+            row.push(bytes(direction.total.bytes));
+            row.push(bit_rate(direction.bits_per_second));
+        }
+        row.extend(families.map(|family| format!("{}/{}", family(tx), family(rx))));
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = format!("\n{}\n\n", table.trim_fmt());
+    for ping in &frame.pings {
+        text.push_str(&ping_line(ping));
+        text.push('\n');
+    }
+    text.push_str(&format!(
+        "{}, up for {} (tx/rx by family; Ctrl-C takes it down)\n",
+        frame.lab,
+        humantime::format_duration(Duration::from_secs(frame.elapsed.as_secs()))
+    ));
+    text
+}
+
+/// `vnet0 → vnet1 (10.0.0.2): 0.052 ms; 5 of 5 replies, 0.040 to 0.090 ms`
+pub(super) fn ping_line(ping: &PingReport) -> String {
+    let PingReport {
+        from,
+        to,
+        target,
+        sent,
+        received,
+        last_us,
+        min_us,
+        mean_us: _,
+        max_us,
+    } = ping;
+    let last = last_us.map_or_else(|| "no reply".to_owned(), millis);
+    let mut line = format!("{from} → {to} ({target}): {last}");
+    if let (Some(min), Some(max)) = (min_us, max_us)
+        && *sent > 1
+    {
+        line += &format!(
+            "; {received} of {sent} replies, {} to {}",
+            millis(*min),
+            millis(*max)
+        );
+    }
+    line
+}
+
+fn millis(micros: f64) -> String {
+    format!("{:.3} ms", micros / 1000.0)
+}
+
+/// Bytes in powers of 1,000, as `ip -s -h` shows them.
+fn bytes(count: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "rounded to three digits")]
+    let value = count as f64;
+    if count < 1000 {
+        format!("{count} B")
+    } else {
+        scaled(value, "B")
+    }
+}
+
+fn bit_rate(bits_per_second: f64) -> String {
+    scaled(bits_per_second, "bit/s")
+}
+
+fn scaled(mut value: f64, unit: &str) -> String {
+    for prefix in ["", "k", "M", "G", "T"] {
+        if value < 999.5 {
+            let digits = usize::from(value < 99.95) * usize::from(!prefix.is_empty());
+            return format!("{value:.digits$} {prefix}{unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.0} P{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_have_three_digits() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1234), "1.2 kB");
+        assert_eq!(bytes(123_456), "123 kB");
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(bytes(u64::MAX), "18447 PB");
+        assert_eq!(bit_rate(0.0), "0 bit/s");
+        assert_eq!(bit_rate(10_400_000_000.0), "10.4 Gbit/s");
+    }
+}

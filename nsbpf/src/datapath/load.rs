@@ -1,0 +1,241 @@
+//! Loading the object, pinning what it holds, and finding it again.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use aya::pin::PinError;
+use aya::programs::links::FdLink;
+use aya::programs::{Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use aya_obj::programs::XdpAttachType;
+
+use super::{DatapathError, OBJECT};
+use crate::state::{Datapath, IngressHook};
+use crate::store::Store;
+
+/// Names of programs, as the kernel half has them, and of their pins.
+const TC_INGRESS: &str = "tc_ingress";
+const TC_EGRESS: &str = "tc_egress";
+const XDP_INGRESS: &str = "xdp_ingress";
+/// Maps that outlive this process.
+pub(super) const PORT_STATS: &str = "PORT_STATS";
+
+/// The programs of a lab, loaded.
+pub struct Programs {
+    tc_ingress: Option<SchedClassifier>,
+    tc_egress: SchedClassifier,
+    xdp_ingress: Option<Xdp>,
+    pins: PathBuf,
+}
+
+/// Ids of the programs of a lab, as the kernel knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramIds {
+    /// At tc ingress.
+    pub tc_ingress: Option<u32>,
+    /// At tc egress.
+    pub tc_egress: Option<u32>,
+    /// At XDP.
+    pub xdp: Option<u32>,
+}
+
+fn program_error(
+    operation: &'static str,
+    program: &'static str,
+) -> impl FnOnce(ProgramError) -> DatapathError {
+    move |source| DatapathError::Program {
+        operation,
+        program,
+        source: Box::new(source),
+    }
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DatapathError {
+    let path = path.to_owned();
+    move |source| DatapathError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+impl Programs {
+    /// Loads the object for a lab and pins what it holds in the lab's folder,
+    /// then notes what was loaded: a record without which the pins do not count.
+    pub fn load(store: &Store, datapath: &Datapath) -> Result<Self, DatapathError> {
+        let pins = store.pins();
+        let mut ebpf = EbpfLoader::new()
+            .override_global("PORT_BASE", &datapath.port_base, true)
+            .map_max_entries(PORT_STATS, datapath.port_capacity)
+            .load(OBJECT)
+            .map_err(Box::new)?;
+        let map = ebpf
+            .map(PORT_STATS)
+            .ok_or(DatapathError::Missing(PORT_STATS))?;
+        let path = pins.join(PORT_STATS);
+        map.pin(&path).map_err(pin_error(&path))?;
+        let ingress = match datapath.ingress {
+            IngressHook::Tc => TC_INGRESS,
+            IngressHook::Xdp => XDP_INGRESS,
+        };
+        for name in [ingress, TC_EGRESS] {
+            load_pinned(&mut ebpf, name, &pins)?;
+        }
+        let record = store.datapath_record();
+        let text = serde_json::to_string(datapath).map_err(io::Error::other);
+        text.and_then(|text| fs::write(&record, text))
+            .map_err(io_error("write", &record))?;
+        Self::open(store, datapath)
+    }
+
+    /// The programs that were loaded before.
+    pub fn open(store: &Store, datapath: &Datapath) -> Result<Self, DatapathError> {
+        let pins = store.pins();
+        let (mut tc_ingress, mut xdp_ingress) = (None, None);
+        match datapath.ingress {
+            IngressHook::Tc => tc_ingress = Some(open_tc(TC_INGRESS, &pins)?),
+            IngressHook::Xdp => {
+                let program = Xdp::from_pin(pins.join(XDP_INGRESS), XdpAttachType::Interface)
+                    .map_err(program_error("open", XDP_INGRESS))?;
+                xdp_ingress = Some(program);
+            }
+        }
+        let tc_egress = open_tc(TC_EGRESS, &pins)?;
+        Ok(Self {
+            tc_ingress,
+            tc_egress,
+            xdp_ingress,
+            pins,
+        })
+    }
+
+    /// The program for tc ingress, and its name.
+    pub fn tc_ingress(&self) -> Result<(BorrowedFd<'_>, &'static str), DatapathError> {
+        let program = self
+            .tc_ingress
+            .as_ref()
+            .ok_or(DatapathError::Missing(TC_INGRESS))?;
+        Ok((fd(program, TC_INGRESS)?.as_fd(), TC_INGRESS))
+    }
+
+    /// The program for tc egress, and its name.
+    pub fn tc_egress(&self) -> Result<(BorrowedFd<'_>, &'static str), DatapathError> {
+        Ok((fd(&self.tc_egress, TC_EGRESS)?.as_fd(), TC_EGRESS))
+    }
+
+    /// Attaches the XDP program to an interface of the calling thread's network
+    /// namespace, in the driver, and pins the link.
+    ///
+    /// # Errors
+    /// The interface has an XDP program already, or does not take ours.
+    pub fn attach_xdp(&mut self, ifindex: u32, number: u16) -> Result<(), DatapathError> {
+        let path = xdp_link(&self.pins, number);
+        let program = self
+            .xdp_ingress
+            .as_mut()
+            .ok_or(DatapathError::Missing(XDP_INGRESS))?;
+        let attached = program
+            .attach_to_if_index(ifindex, XdpMode::Driver)
+            .and_then(|id| program.take_link(id))
+            .map_err(program_error("attach", XDP_INGRESS))?;
+        let link = FdLink::try_from(attached).map_err(|_| DatapathError::NoXdpLinks)?;
+        link.pin(&path).map(drop).map_err(pin_error(&path))
+    }
+}
+
+/// Whether a port has an XDP link of ours.
+#[must_use]
+pub fn has_xdp_link(store: &Store, number: u16) -> bool {
+    xdp_link(&store.pins(), number).exists()
+}
+
+/// Detaches XDP from a port: lets go of the pinned link.
+pub fn detach_xdp(store: &Store, number: u16) -> Result<(), DatapathError> {
+    let path = xdp_link(&store.pins(), number);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("unpin", &path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes every pin of a lab. Filters go on with the programs that they hold.
+pub fn unload(store: &Store) -> Result<(), DatapathError> {
+    let record = store.datapath_record();
+    match fs::remove_file(&record) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("remove", &record)(error));
+        }
+        _ => {}
+    }
+    let pins = store.pins();
+    let entries = fs::read_dir(&pins).map_err(io_error("list", &pins))?;
+    for entry in entries {
+        let path = entry.map_err(io_error("list", &pins))?.path();
+        fs::remove_file(&path).map_err(io_error("unpin", &path))?;
+    }
+    Ok(())
+}
+
+/// What is loaded for a lab, and under which ids; `None` when nothing is, or
+/// not all of it.
+pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
+    let text = fs::read_to_string(store.datapath_record()).ok()?;
+    let datapath: Datapath = serde_json::from_str(&text).ok()?;
+    let pins = store.pins();
+    let id = |name: &str| {
+        ProgramInfo::from_pin(pins.join(name))
+            .ok()
+            .map(|info| info.id())
+    };
+    let ids = ProgramIds {
+        tc_ingress: id(TC_INGRESS),
+        tc_egress: id(TC_EGRESS),
+        xdp: id(XDP_INGRESS),
+    };
+    let ingress = match datapath.ingress {
+        IngressHook::Tc => ids.tc_ingress,
+        IngressHook::Xdp => ids.xdp,
+    };
+    let whole = ingress.is_some() && ids.tc_egress.is_some() && pins.join(PORT_STATS).exists();
+    whole.then_some((datapath, ids))
+}
+
+/// Loads one program of the object and pins it under its name.
+fn load_pinned(ebpf: &mut Ebpf, name: &'static str, pins: &Path) -> Result<(), DatapathError> {
+    let program = ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
+    match program {
+        Program::SchedClassifier(program) => program.load(),
+        Program::Xdp(program) => program.load(),
+        _ => return Err(DatapathError::Missing(name)),
+    }
+    .map_err(program_error("load", name))?;
+    let path = pins.join(name);
+    program.pin(&path).map_err(pin_error(&path))
+}
+
+fn open_tc(name: &'static str, pins: &Path) -> Result<SchedClassifier, DatapathError> {
+    SchedClassifier::from_pin(pins.join(name)).map_err(program_error("open", name))
+}
+
+fn fd<'a>(
+    program: &'a SchedClassifier,
+    name: &'static str,
+) -> Result<&'a ProgramFd, DatapathError> {
+    program.fd().map_err(program_error("use", name))
+}
+
+fn pin_error(path: &Path) -> impl FnOnce(PinError) -> DatapathError {
+    let path = path.to_owned();
+    move |source| DatapathError::Pin {
+        path,
+        source: Box::new(source),
+    }
+}
+
+fn xdp_link(pins: &Path, number: u16) -> PathBuf {
+    pins.join(format!("xdp_link_{number}"))
+}

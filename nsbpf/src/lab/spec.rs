@@ -1,0 +1,104 @@
+//! What the user typed, with its places in the file.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_saphyr::{Error, Location, Spanned};
+
+use super::problem::{Problem, nearest};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LabSpec {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) bridges: Entries<BridgeSpec>,
+    pub(super) namespaces: Entries<NamespaceSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BridgeSpec {}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamespaceSpec {
+    #[serde(default)]
+    pub(super) interfaces: Entries<InterfaceSpec>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InterfaceSpec {
+    pub(super) bridge: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) addresses: Vec<Spanned<String>>,
+}
+
+/// A mapping in the order of the file, its keys with their places. A key with
+/// nothing behind it means its type's default.
+pub(super) struct Entries<T>(pub(super) Vec<(Spanned<String>, T)>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+    }
+}
+
+struct EntriesVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
+    type Value = Entries<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a mapping of names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(name) = map.next_key()? {
+            entries.push((name, map.next_value::<Option<T>>()?.unwrap_or_default()));
+        }
+        Ok(Entries(entries))
+    }
+}
+
+impl LabSpec {
+    pub(super) fn parse(source: &str) -> Result<Self, Problem> {
+        // The excerpt is ours to show.
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(source, options).map_err(|error| explain(&error))
+    }
+}
+
+fn explain(error: &Error) -> Problem {
+    let location = error.location().unwrap_or(Location::UNKNOWN);
+    match error.without_snippet() {
+        Error::SerdeUnknownField {
+            field, expected, ..
+        } => Problem::new(format!("unknown key `{field}`"), location)
+            .help_if(nearest(field, expected.iter().copied())),
+        Error::SerdeMissingField { field, .. } => {
+            Problem::new(format!("the key `{field}` is missing"), location)
+                .help("docs/lab-reference.md has every key, with an example each")
+        }
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or("?");
+            Problem::new(format!("`{key}` is there twice"), location)
+                .label("this one is the second")
+        }
+        other => {
+            let text = other.to_string();
+            let title = text.split(" at line ").next().unwrap_or(&text);
+            Problem::new(title.trim_end_matches([' ', ':', ',']).to_owned(), location)
+        }
+    }
+}

@@ -1,0 +1,169 @@
+use super::*;
+
+const QUICKSTART: &str = include_str!("../../../labs/quickstart.yaml");
+
+fn errors(source: &str) -> String {
+    Lab::parse(source, "lab.yaml").unwrap_err().to_string()
+}
+
+#[test]
+fn the_quickstart_means_what_it_says() {
+    let lab = Lab::parse(QUICKSTART, "quickstart.yaml").unwrap();
+    assert_eq!(lab.name.as_str(), "quickstart");
+    assert_eq!(lab.bridges.len(), 1);
+    let interfaces: Vec<_> = lab
+        .interfaces()
+        .map(|(id, interface)| (id.to_string(), interface.addresses.clone()))
+        .collect();
+    assert_eq!(
+        interfaces,
+        [
+            (
+                "vnet0/eth0".to_owned(),
+                vec!["10.0.0.1/24".parse().unwrap()]
+            ),
+            (
+                "vnet1/eth0".to_owned(),
+                vec!["10.0.0.2/24".parse().unwrap()]
+            ),
+        ]
+    );
+}
+
+/// What is wrong, at which line and column, and what would be right.
+#[test]
+fn mistakes_are_named_at_their_place() {
+    let cases = [
+        (
+            "name: a\nnamespces: {}\n",
+            "lab.yaml:2:1: unknown key `namespces`; did you mean `namespaces`?",
+        ),
+        (
+            "name: a\nnamespaces: {}\nnamespaces: {}\n",
+            "lab.yaml:3:1: `namespaces` is there twice",
+        ),
+        (
+            "name: a\nnamespaces:\n  n: { interfaces: { e: { bridge: br1 } } }\nbridges: { br0: {} }\n",
+            "lab.yaml:3:35: there is no bridge `br1`; did you mean `br0`?",
+        ),
+        (
+            "name: a\nnamespaces:\n  n: { interfaces: { e: {} } }\n",
+            "lab.yaml:3:22: interface `e` is attached to nothing; say which bridge it is on: `bridge: NAME`",
+        ),
+        (
+            "name: a/b\nnamespaces: {}\n",
+            "lab.yaml:1:7: `a/b` cannot be the name of a lab",
+        ),
+        (
+            "name: a\nnamespaces: {}\nbridges: { much-too-long-a-name: {} }\n",
+            "lab.yaml:3:12: `much-too-long-a-name` cannot be the name of a bridge",
+        ),
+        (
+            "name: a\n",
+            "lab.yaml:1:1: the key `namespaces` is missing; docs/lab-reference.md has every key, with an example each",
+        ),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(errors(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be() {
+    let lab = |first: &str, second: &str| {
+        format!(
+            "name: a\nbridges: {{ br0: {{}} }}\nnamespaces:\n  n0: {{ interfaces: {{ e: {{ bridge: br0, addresses: [{first}] }} }} }}\n  n1: {{ interfaces: {{ e: {{ bridge: br0, addresses: [{second}] }} }} }}\n"
+        )
+    };
+    for (first, second, expected) in [
+        (
+            "10.0.0.1",
+            "10.0.0.2/24",
+            "`10.0.0.1` is no address with a prefix length; write `10.0.0.1/24`, say",
+        ),
+        (
+            "10.0.0.1/24",
+            "10.0.0.1/24",
+            "10.0.0.1/24 overlaps 10.0.0.1/24, which is on `br0` too (line 4)",
+        ),
+        (
+            "10.0.0.1/24",
+            "10.0.1.1/16",
+            "subnets on one bridge are equal or apart",
+        ),
+        (
+            "10.0.0.0/24",
+            "10.0.0.2/24",
+            "it is its subnet's own address",
+        ),
+        (
+            "10.0.0.255/24",
+            "10.0.0.2/24",
+            "it is its subnet's broadcast address",
+        ),
+        ("\"fe80::1/64\"", "10.0.0.2/24", "link-local"),
+        ("224.0.0.1/24", "10.0.0.2/24", "multicast"),
+        ("127.0.0.1/8", "10.0.0.2/24", "loopback"),
+    ] {
+        let errors = errors(&lab(first, second));
+        assert!(errors.contains(expected), "{first}, {second}: {errors}");
+    }
+    Lab::parse(
+        &lab("10.0.0.1/24, \"fd00::1/64\"", "10.0.0.2/24, 10.0.1.1/24"),
+        "",
+    )
+    .unwrap();
+}
+
+#[test]
+fn subnets_of_a_namespace_are_apart() {
+    let source = "name: a\nbridges: { br0: {}, br1: {} }\nnamespaces:\n  n:\n    interfaces:\n      a: { bridge: br0, addresses: [10.0.0.1/24] }\n      b: { bridge: br1, addresses: [10.0.0.2/25] }\n";
+    let errors = errors(source);
+    assert!(
+        errors.contains("7:37: 10.0.0.2/25 overlaps 10.0.0.1/24 of the same namespace"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn all_mistakes_are_shown_at_once() {
+    let source = "name: a b\nbridges: { br0: {} }\nnamespaces:\n  n/1: { interfaces: { e: { bridge: br9, addresses: [1] } } }\n";
+    assert_eq!(errors(source).lines().count(), 4);
+}
+
+#[test]
+fn a_bridge_takes_1023_ports() {
+    use std::fmt::Write as _;
+    let lab = |ports: usize| {
+        let mut source = "name: a\nbridges: { br0: {} }\nnamespaces:\n".to_owned();
+        for port in 0..ports {
+            writeln!(
+                source,
+                "  n{port}: {{ interfaces: {{ e: {{ bridge: br0 }} }} }}"
+            )
+            .unwrap();
+        }
+        Lab::parse(&source, "lab.yaml")
+    };
+    lab(MAX_BRIDGE_PORTS).unwrap();
+    let error = lab(MAX_BRIDGE_PORTS + 1).unwrap_err().to_string();
+    assert!(error.contains("more than 1023 ports"), "{error}");
+}
+
+#[test]
+fn an_excerpt_points_at_the_word() {
+    let error = Lab::parse("name: a\nnamespces: {}\n", "lab.yaml").unwrap_err();
+    let shown = error.render();
+    assert!(shown.contains("namespces: {}"), "{shown}");
+    assert!(shown.contains("^^^^^^^^^"), "{shown}");
+    assert!(shown.contains("lab.yaml:2:1"), "{shown}");
+}
+
+#[test]
+fn hostile_yaml_is_refused_not_run_with() {
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nname: *c\nnamespaces: {}\n";
+    assert!(Lab::parse(bomb, "lab.yaml").is_err());
+    assert!(Lab::parse(&"[".repeat(100_000), "lab.yaml").is_err());
+    assert!(Lab::parse("", "lab.yaml").is_err());
+    assert!(Lab::parse("name: \u{0}\n", "lab.yaml").is_err());
+}

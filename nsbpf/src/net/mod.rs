@@ -1,0 +1,17 @@
+//! The kernel's network objects: namespaces, links, addresses, filters.
+//!
+//! The only user of rtnetlink and `setns`. Requests go over a socket of our own
+//! rather than rtnetlink's handle: it is synchronous, so that it can be opened
+//! by a thread inside a namespace and then used from any other, and it sends
+//! many requests in one system call.
+
+pub mod address;
+pub mod echo;
+pub mod filter;
+pub mod link;
+pub mod netns;
+pub mod nsid;
+pub mod socket;
+
+pub use netns::NetNs;
+pub use socket::{Netlink, NetlinkError};

@@ -1,0 +1,215 @@
+//! Network namespaces: making them, opening them, working inside them.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::mount_bind;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+use super::link;
+use super::socket::{Netlink, NetlinkError};
+
+/// File system type of namespace files (`NSFS_MAGIC`).
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// Why a namespace could not be made or entered.
+#[derive(Debug, thiserror::Error)]
+pub enum NetNsError {
+    /// A step failed.
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        /// What was done.
+        operation: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The new namespace could not be prepared.
+    #[error("prepare the namespace of {}: {source}", path.display())]
+    Prepare {
+        /// The file that holds the namespace.
+        path: PathBuf,
+        /// What the kernel said.
+        source: NetlinkError,
+    },
+}
+
+/// A network namespace, kept alive while this is held.
+#[derive(Debug)]
+pub struct NetNs {
+    file: OwnedFd,
+}
+
+/// A namespace just made, and a socket inside it.
+pub struct Created {
+    /// The namespace.
+    pub netns: NetNs,
+    /// A socket that works on it.
+    pub netlink: Netlink,
+}
+
+impl NetNs {
+    /// Opens the namespace that a file holds. `Ok(None)` when the file is an
+    /// ordinary one: no namespace is mounted on it.
+    pub fn open(path: &Path) -> io::Result<Option<Self>> {
+        let file = rustix::fs::open(
+            path,
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?;
+        let is_namespace = rustix::fs::fstatfs(&file)?.f_type as i64 == NSFS_MAGIC;
+        Ok(is_namespace.then_some(Self { file }))
+    }
+
+    /// The calling thread's namespace.
+    pub fn current() -> io::Result<Self> {
+        File::open("/proc/thread-self/ns/net").map(|file| Self { file: file.into() })
+    }
+
+    /// What tells the namespace from every other that is alive.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        // It cannot fail on an open file.
+        rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_ino)
+    }
+
+    /// Runs a function inside the namespace, on a thread of its own: no other
+    /// thread ever changes its namespace, so none can be left in a wrong one.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))?;
+                    Ok(work())
+                })
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Opens a socket in each of the namespaces, from one thread that visits
+    /// them.
+    pub fn open_sockets(namespaces: &[&Self]) -> io::Result<Vec<Netlink>> {
+        visit(|| {
+            namespaces
+                .iter()
+                .map(|namespace| {
+                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                    Netlink::open().map_err(io::Error::other)
+                })
+                .collect()
+        })
+    }
+
+    /// Makes a namespace for each of the files, prepares it, and mounts it on
+    /// the file, which must not exist yet.
+    ///
+    /// Preparing means: IPv6 defaults are set before a link exists (no duplicate
+    /// address detection, no router solicitation: with hundreds of namespaces on
+    /// a bridge they are a storm), and the loopback interface is up.
+    ///
+    /// It stops at the first that fails: so many were made, and why not the next.
+    #[must_use]
+    pub fn create(paths: &[PathBuf]) -> (Vec<Created>, Option<NetNsError>) {
+        visit(|| {
+            let mut created = Vec::with_capacity(paths.len());
+            for path in paths {
+                match create_here(path) {
+                    Ok(one) => created.push(one),
+                    Err(error) => return (created, Some(error)),
+                }
+            }
+            (created, None)
+        })
+    }
+}
+
+/// Processes whose network namespace is one of these, by the namespace's inode:
+/// number and name.
+pub fn users<'a>(
+    namespaces: impl IntoIterator<Item = &'a NetNs>,
+) -> HashMap<u64, Vec<(u32, String)>> {
+    let wanted: HashSet<u64> = namespaces.into_iter().map(NetNs::inode).collect();
+    let mut users: HashMap<u64, Vec<(u32, String)>> = HashMap::new();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let Ok(pid) = process.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        // A process may end while we look: it is no user then.
+        let Ok(namespace) = std::fs::metadata(process.path().join("ns/net")) else {
+            continue;
+        };
+        if wanted.contains(&namespace.ino()) {
+            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            users
+                .entry(namespace.ino())
+                .or_default()
+                .push((pid, name.trim_end().to_owned()));
+        }
+    }
+    users
+}
+
+impl AsFd for NetNs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Runs a function on a thread that may change its namespace, and ends.
+fn visit<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        scope
+            .spawn(work)
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn create_here(path: &Path) -> Result<Created, NetNsError> {
+    let failed = |operation| {
+        move |source: io::Error| NetNsError::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    // SAFETY: only the network namespace of this thread changes; no file
+    // descriptor table or memory that others share does.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+        .map_err(|source| failed("make a network namespace for")(source.into()))?;
+    set_ipv6_defaults().map_err(failed("set IPv6 defaults for"))?;
+    let prepare = |source| NetNsError::Prepare {
+        path: path.to_owned(),
+        source,
+    };
+    let mut netlink = Netlink::open().map_err(prepare)?;
+    netlink
+        .request(link::set_up(link::LOOPBACK))
+        .map_err(prepare)?;
+    File::create_new(path).map_err(failed("create"))?;
+    mount_bind("/proc/thread-self/ns/net", path)
+        .map_err(|source| failed("mount a network namespace on")(source.into()))?;
+    let netns = NetNs::current().map_err(failed("open the namespace of"))?;
+    Ok(Created { netns, netlink })
+}
+
+fn set_ipv6_defaults() -> io::Result<()> {
+    const DEFAULTS: [(&str, &str); 2] = [("accept_dad", "0"), ("router_solicitations", "0")];
+    let folder = Path::new("/proc/sys/net/ipv6/conf/default");
+    if !folder.exists() {
+        // A kernel without IPv6.
+        return Ok(());
+    }
+    DEFAULTS
+        .iter()
+        .try_for_each(|(name, value)| std::fs::write(folder.join(name), value))
+}
