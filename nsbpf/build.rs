@@ -22,11 +22,7 @@ fn main() -> ExitCode {
 
 fn object() -> Result<(PathBuf, String), String> {
     println!("cargo::rerun-if-env-changed=NSBPF_OBJECT");
-    let variable = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .ok_or(format!("{name} is not set"))
-    };
+    let variable = |name| env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"));
     let manifest = variable("CARGO_MANIFEST_DIR")?;
     let workspace = manifest.parent().unwrap_or(Path::new("/"));
     let path = if let Some(path) = env::var_os("NSBPF_OBJECT") {

@@ -329,26 +329,18 @@ impl Headers {
     /// What the packet weighs on a wire; see [`Cell`].
     #[inline(always)]
     pub fn weigh<P: Packet + ?Sized>(&self, packet: &P) -> Cell {
-        let tag = if packet.vlan_beside_frame().is_some() {
-            u32::from(VLAN_BYTES)
-        } else {
-            0
-        };
+        let tag = if packet.vlan_beside_frame().is_some() { u32::from(VLAN_BYTES) } else { 0 };
         let frame = packet.frame_bytes();
         let headers = u32::from(self.payload_offset);
         let segments = match packet.segmentation() {
             None => 1,
-            Some(Segmentation {
-                segments: 0,
-                payload_bytes,
-            }) => frame.saturating_sub(headers).div_ceil(payload_bytes).max(1),
+            Some(Segmentation { segments: 0, payload_bytes }) => {
+                frame.saturating_sub(headers).div_ceil(payload_bytes).max(1)
+            }
             Some(Segmentation { segments, .. }) => segments,
         };
         let repeated = u64::from(segments - 1) * u64::from(headers + tag);
-        Cell {
-            packets: u64::from(segments),
-            bytes: u64::from(frame + tag) + repeated,
-        }
+        Cell { packets: u64::from(segments), bytes: u64::from(frame + tag) + repeated }
     }
 }
 

@@ -47,11 +47,7 @@ impl Slot {
     /// The slot of that number; `None` outside 1 to [`Slot::MAX`].
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
-        if number == 0 || number > Self::MAX {
-            None
-        } else {
-            Some(Self(number))
-        }
+        if number == 0 || number > Self::MAX { None } else { Some(Self(number)) }
     }
 
     /// The number of the slot.
@@ -103,10 +99,7 @@ impl Slot {
     #[must_use]
     pub const fn number(self, ifindex: u32) -> Option<u16> {
         if ifindex & 0xffff_0000 == self.base() {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the low half is the number"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "the low half is the number")]
             Some(ifindex as u16)
         } else {
             None

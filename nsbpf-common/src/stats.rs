@@ -201,32 +201,14 @@ mod tests {
     fn families_add_up_to_the_total() {
         let mut direction = Direction::default();
         for (weight, class) in (1..).zip(Class::ALL) {
-            direction.count(
-                class,
-                Cell {
-                    packets: weight,
-                    bytes: 100 * weight,
-                },
-            );
+            direction.count(class, Cell { packets: weight, bytes: 100 * weight });
         }
         let mut sum = Cell::default();
         for family in [Family::Arp, Family::Ipv4, Family::Ipv6, Family::Other] {
             sum += direction.family(family);
         }
         assert_eq!(sum, direction.total());
-        assert_eq!(
-            sum,
-            Cell {
-                packets: 55,
-                bytes: 5500
-            }
-        );
-        assert_eq!(
-            direction[Class::Ipv4Udp],
-            Cell {
-                packets: 4,
-                bytes: 400
-            }
-        );
+        assert_eq!(sum, Cell { packets: 55, bytes: 5500 });
+        assert_eq!(direction[Class::Ipv4Udp], Cell { packets: 4, bytes: 400 });
     }
 }

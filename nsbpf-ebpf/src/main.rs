@@ -8,10 +8,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 // The types and sections here are the kernel's to see, not a crate's.
-#![expect(
-    unreachable_pub,
-    reason = "aya's macros make items public for the linker"
-)]
+#![expect(unreachable_pub, reason = "aya's macros make items public for the linker")]
 
 mod maps;
 mod stage;

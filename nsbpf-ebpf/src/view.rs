@@ -21,9 +21,7 @@ impl TcPacket {
     /// The packet of that context.
     #[inline(always)]
     pub fn new(context: &TcContext) -> Self {
-        Self {
-            skb: context.skb.skb,
-        }
+        Self { skb: context.skb.skb }
     }
 
     /// The interface whose hook this is.
@@ -75,10 +73,7 @@ impl Packet for TcPacket {
     fn segmentation(&self) -> Option<Segmentation> {
         let skb = self.skb();
         let payload_bytes = skb.gso_size;
-        (payload_bytes != 0).then(|| Segmentation {
-            payload_bytes,
-            segments: skb.gso_segs,
-        })
+        (payload_bytes != 0).then(|| Segmentation { payload_bytes, segments: skb.gso_segs })
     }
 }
 
@@ -91,9 +86,7 @@ impl XdpPacket {
     /// The frame of that context.
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
-        Self {
-            frame: context.as_ptr().cast(),
-        }
+        Self { frame: context.as_ptr().cast() }
     }
 
     /// The interface whose hook this is.

@@ -146,12 +146,7 @@ pub struct Address {
 
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        let Self {
-            id,
-            number,
-            address,
-            ours: _,
-        } = self;
+        let Self { id, number, address, ours: _ } = self;
         *id == other.id && *number == other.number && *address == other.address
     }
 }

@@ -55,11 +55,7 @@ pub enum StoreError {
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
-    move |source| StoreError::Io {
-        operation,
-        path,
-        source,
-    }
+    move |source| StoreError::Io { operation, path, source }
 }
 
 /// Takes a "not there" for an answer.
@@ -90,10 +86,7 @@ impl Store {
     /// The places of that lab. Touches nothing.
     #[must_use]
     pub fn new(lab: &Name) -> Self {
-        Self {
-            lab: lab.clone(),
-            root: PathBuf::from(ROOT),
-        }
+        Self { lab: lab.clone(), root: PathBuf::from(ROOT) }
     }
 
     /// The lab's name.
@@ -160,20 +153,12 @@ impl Store {
     /// `None` when the folder of locks went away in between.
     fn open_lock(&self, path: &Path) -> Result<Option<File>, StoreError> {
         self.create_root()?;
-        let opened = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         if_there(opened).map_err(failed("open", path))
     }
 
     fn create_root(&self) -> Result<(), StoreError> {
-        for path in [
-            self.root.clone(),
-            self.root.join("labs"),
-            self.root.join("locks"),
-        ] {
+        for path in [self.root.clone(), self.root.join("labs"), self.root.join("locks")] {
             match fs::DirBuilder::new().mode(0o755).create(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -235,9 +220,7 @@ impl Store {
                 .map_err(|errno| failed("unmount", &folder)(errno.into()))?;
         }
         // Also takes the mount away wherever another mount namespace has a copy.
-        if_there(fs::remove_dir(&folder))
-            .map_err(failed("remove", &folder))
-            .map(drop)
+        if_there(fs::remove_dir(&folder)).map_err(failed("remove", &folder)).map(drop)
     }
 
     /// The lab's slot; `None` when it has no folder, or an unfinished one.
@@ -283,10 +266,7 @@ impl Store {
         let ours = lab.parent()? == self.root.join("labs")
             && target.parent()?.file_name()? == "netns"
             && target.file_name() == name.file_name();
-        ours.then(|| {
-            lab.file_name()
-                .map(|lab| lab.to_string_lossy().into_owned())
-        })?
+        ours.then(|| lab.file_name().map(|lab| lab.to_string_lossy().into_owned()))?
     }
 
     /// Shows a namespace to `ip netns`.
@@ -314,9 +294,7 @@ impl Store {
             Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
             Err(errno) => return Err(failed("unmount", &file)(errno.into())),
         }
-        if_there(fs::remove_file(&file))
-            .map_err(failed("remove", &file))
-            .map(drop)
+        if_there(fs::remove_file(&file)).map_err(failed("remove", &file)).map(drop)
     }
 }
 
@@ -338,15 +316,11 @@ impl LabLock {
 fn read_slot(folder: &Path) -> Result<Option<Slot>, StoreError> {
     let path = folder.join("slot");
     let text = if_there(fs::read_to_string(&path)).map_err(failed("read", &path))?;
-    Ok(text
-        .and_then(|text| text.trim().parse().ok())
-        .and_then(Slot::new))
+    Ok(text.and_then(|text| text.trim().parse().ok()).and_then(Slot::new))
 }
 
 fn device(path: &Path) -> Result<u64, StoreError> {
-    fs::metadata(path)
-        .map(|metadata| metadata.dev())
-        .map_err(failed("look at", path))
+    fs::metadata(path).map(|metadata| metadata.dev()).map_err(failed("look at", path))
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {

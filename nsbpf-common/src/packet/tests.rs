@@ -12,11 +12,7 @@ fn parse(frame: &[u8]) -> Headers {
 
 /// Ethernet addresses, then the parts.
 fn frame(parts: &[&[u8]]) -> Vec<u8> {
-    [MACS.as_slice()]
-        .iter()
-        .chain(parts)
-        .flat_map(|part| part.iter().copied())
-        .collect()
+    [MACS.as_slice()].iter().chain(parts).flat_map(|part| part.iter().copied()).collect()
 }
 
 fn ipv4(options: usize, fragment: u16, protocol: u8) -> Vec<u8> {
@@ -40,17 +36,12 @@ const IPV6: [u8; 2] = [0x86, 0xdd];
 /// 1000 → 2000, 8 bytes in all.
 const UDP: [u8; 8] = [0x03, 0xe8, 0x07, 0xd0, 0, 8, 0, 0];
 /// 1000 → 2000, 24 bytes in all.
-const TCP: [u8; 24] = [
-    0x03, 0xe8, 0x07, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0x60, 2, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1,
-];
+const TCP: [u8; 24] =
+    [0x03, 0xe8, 0x07, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0x60, 2, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1];
 
 #[track_caller]
 fn assert_ports(headers: &Headers, transport_offset: u16, payload_offset: u16) {
-    assert_eq!(
-        (headers.source_port, headers.destination_port),
-        (1000, 2000),
-        "{headers:?}"
-    );
+    assert_eq!((headers.source_port, headers.destination_port), (1000, 2000), "{headers:?}");
     assert_eq!(headers.transport_offset, transport_offset);
     assert_eq!(headers.payload_offset, payload_offset);
 }
@@ -110,29 +101,14 @@ fn ipv6_extension_headers_are_followed() {
 
 #[test]
 fn ipv6_fragments() {
-    let first = parse(&frame(&[
-        &IPV6,
-        &ipv6(44),
-        &[17, 0, 0, 1, 0, 0, 0, 9],
-        &UDP,
-    ]));
+    let first = parse(&frame(&[&IPV6, &ipv6(44), &[17, 0, 0, 1, 0, 0, 0, 9], &UDP]));
     assert_eq!(first.fragment(), Fragment::First);
     assert_ports(&first, 62, 70);
-    let later = parse(&frame(&[
-        &IPV6,
-        &ipv6(44),
-        &[17, 0, 0, 9, 0, 0, 0, 9],
-        &UDP,
-    ]));
+    let later = parse(&frame(&[&IPV6, &ipv6(44), &[17, 0, 0, 9, 0, 0, 0, 9], &UDP]));
     assert_eq!(later.fragment(), Fragment::Later);
     assert_eq!((later.protocol, later.source_port), (protocol::UDP, 0));
     // "Atomic": a fragment header on a whole packet (RFC 6946).
-    let atomic = parse(&frame(&[
-        &IPV6,
-        &ipv6(44),
-        &[17, 0, 0, 0, 0, 0, 0, 9],
-        &UDP,
-    ]));
+    let atomic = parse(&frame(&[&IPV6, &ipv6(44), &[17, 0, 0, 0, 0, 0, 0, 9], &UDP]));
     assert_eq!(atomic.fragment(), Fragment::Whole);
     assert_ports(&atomic, 62, 70);
 }
@@ -141,10 +117,7 @@ fn ipv6_fragments() {
 fn too_long_a_chain_is_unknown() {
     let chain = [60, 0, 0, 0, 0, 0, 0, 0].repeat(MAX_EXTENSION_HEADERS + 1);
     let headers = parse(&frame(&[&IPV6, &ipv6(60), &chain, &UDP]));
-    assert_eq!(
-        (headers.family(), headers.protocol),
-        (Family::Ipv6, protocol::UNKNOWN)
-    );
+    assert_eq!((headers.family(), headers.protocol), (Family::Ipv6, protocol::UNKNOWN));
 }
 
 #[test]
@@ -154,13 +127,7 @@ fn vlan_tags_in_the_frame() {
     assert_eq!((headers.vlan_tags, headers.vlan_tci), (1, 0x2007));
     assert_ports(&headers, 38, 46);
     let service = [0x88, 0xa8, 0x00, 0x09];
-    let headers = parse(&frame(&[
-        &service,
-        &tag,
-        &IPV4,
-        &ipv4(0, 0, protocol::UDP),
-        &UDP,
-    ]));
+    let headers = parse(&frame(&[&service, &tag, &IPV4, &ipv4(0, 0, protocol::UDP), &UDP]));
     assert_eq!((headers.vlan_tags, headers.vlan_tci), (2, 9));
     assert_ports(&headers, 42, 50);
     let headers = parse(&frame(&[&tag, &tag, &tag, &IPV4]));
@@ -171,10 +138,7 @@ fn vlan_tags_in_the_frame() {
 fn arp_llc_and_the_unknown() {
     assert_eq!(parse(&frame(&[&[0x08, 0x06]])).family(), Family::Arp);
     let spanning_tree = parse(&frame(&[&[0x00, 0x26, 0x42, 0x42, 0x03]]));
-    assert_eq!(
-        (spanning_tree.family(), spanning_tree.ethertype),
-        (Family::Other, 0x26)
-    );
+    assert_eq!((spanning_tree.family(), spanning_tree.ethertype), (Family::Other, 0x26));
     assert_eq!(parse(&frame(&[&[0x88, 0xcc]])).family(), Family::Other);
 }
 
@@ -186,10 +150,7 @@ fn wrong_versions_and_lengths_are_not_followed() {
     short_header[0] = 0x44;
     for header in [wrong_version, short_header] {
         let headers = parse(&frame(&[&IPV4, &header, &UDP]));
-        assert_eq!(
-            (headers.family(), headers.protocol),
-            (Family::Ipv4, protocol::UNKNOWN)
-        );
+        assert_eq!((headers.family(), headers.protocol), (Family::Ipv4, protocol::UNKNOWN));
     }
     let mut short_tcp = TCP;
     short_tcp[12] = 0x40;
@@ -243,10 +204,7 @@ fn a_gso_packet_weighs_what_its_segments_do() {
         let packet = Buffer {
             frame: &tcp,
             tci,
-            segmentation: Some(Segmentation {
-                payload_bytes: 1000,
-                segments,
-            }),
+            segmentation: Some(Segmentation { payload_bytes: 1000, segments }),
         };
         let mut headers = Headers::EMPTY;
         headers.parse(&packet);
@@ -258,20 +216,10 @@ fn a_gso_packet_weighs_what_its_segments_do() {
 #[test]
 fn a_tag_beside_the_frame_counts() {
     let udp = frame(&[&IPV4, &ipv4(0, 0, protocol::UDP), &UDP]);
-    let packet = Buffer {
-        frame: &udp,
-        tci: Some(0x2007),
-        segmentation: None,
-    };
+    let packet = Buffer { frame: &udp, tci: Some(0x2007), segmentation: None };
     let mut headers = Headers::EMPTY;
     headers.parse(&packet);
     assert_eq!((headers.vlan_tags, headers.vlan_tci), (1, 0x2007));
-    assert_eq!(
-        headers.weigh(&packet),
-        Cell {
-            packets: 1,
-            bytes: 46
-        }
-    );
+    assert_eq!(headers.weigh(&packet), Cell { packets: 1, bytes: 46 });
     assert_ports(&headers, 34, 42);
 }

@@ -52,24 +52,15 @@ mod tests {
             interface: InterfaceName::new("eth0").unwrap(),
         });
         for identity in [bridge, interface] {
-            assert_eq!(
-                parse(&alias(&lab, &identity)),
-                Some((lab.clone(), identity))
-            );
+            assert_eq!(parse(&alias(&lab, &identity)), Some((lab.clone(), identity)));
         }
     }
 
     #[test]
     fn what_others_write_is_nothing() {
-        for alias in [
-            "",
-            "nsbpf:",
-            "nsbpf:lab",
-            "nsbpf:a/b/c/d",
-            "nsbpf:../b/c",
-            "other:a/b",
-            "nsbpf:a//b",
-        ] {
+        for alias in
+            ["", "nsbpf:", "nsbpf:lab", "nsbpf:a/b/c/d", "nsbpf:../b/c", "other:a/b", "nsbpf:a//b"]
+        {
             assert_eq!(parse(alias), None, "{alias}");
         }
     }

@@ -95,24 +95,17 @@ impl<'a> Requests<'a> {
 
     fn send(self, netlink: &mut Netlink) -> Result<(), ApplyError> {
         let Self { requests, steps } = self;
-        netlink
-            .batch(requests)
-            .map_err(|BatchError { index, error }| match steps.get(index) {
-                Some(step) => failed(step, error),
-                None => ApplyError::Survey {
-                    what: "the kernel's answers".to_owned(),
-                    source: error.into(),
-                },
-            })
+        netlink.batch(requests).map_err(|BatchError { index, error }| match steps.get(index) {
+            Some(step) => failed(step, error),
+            None => {
+                ApplyError::Survey { what: "the kernel's answers".to_owned(), source: error.into() }
+            }
+        })
     }
 }
 
 fn failed(step: &Step, cause: impl Into<Cause>) -> ApplyError {
-    ApplyError::Step {
-        verb: step.verb(),
-        key: step.key(),
-        source: cause.into(),
-    }
+    ApplyError::Step { verb: step.verb(), key: step.key(), source: cause.into() }
 }
 
 /// What a kind of step is told to do cannot be done: a mistake of ours.
@@ -139,9 +132,7 @@ impl<'a> Executor<'a> {
             bridges: bridges.collect(),
             programs: None,
             state,
-            folder_goes: steps
-                .iter()
-                .any(|step| matches!(step, Step::Remove(Object::Folder(_)))),
+            folder_goes: steps.iter().any(|step| matches!(step, Step::Remove(Object::Folder(_)))),
         })
     }
 
@@ -149,20 +140,14 @@ impl<'a> Executor<'a> {
     fn run(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         match steps {
             [] => Ok(()),
-            [
-                Step::Remove(Object::Veth(_) | Object::Bridge(_) | Object::Stray(_)),
-                ..,
-            ] => self.remove_links(steps),
+            [Step::Remove(Object::Veth(_) | Object::Bridge(_) | Object::Stray(_)), ..] => {
+                self.remove_links(steps)
+            }
             [Step::Add(Object::Netns(_)), ..] => self.add_namespaces(steps),
             [Step::Add(Object::Veth(_)), ..] => self.add_veths(steps),
-            [
-                Step::Add(Object::Hook(_))
-                | Step::Change {
-                    to: Object::Hook(_),
-                    ..
-                },
-                ..,
-            ] => self.attach(steps),
+            [Step::Add(Object::Hook(_)) | Step::Change { to: Object::Hook(_), .. }, ..] => {
+                self.attach(steps)
+            }
             [Step::Remove(Object::Hook(_)), ..] => self.detach(steps),
             _ => steps.iter().try_for_each(|step| self.one(step)),
         }
@@ -174,30 +159,19 @@ impl<'a> Executor<'a> {
         match step {
             Step::Add(Object::Folder(slot)) => {
                 self.slot = Some(*slot);
-                self.store
-                    .create_folder(*slot)
-                    .map_err(|error| fail(error.into()))
+                self.store.create_folder(*slot).map_err(|error| fail(error.into()))
             }
             Step::Remove(Object::Folder(_)) => {
                 self.namespaces.clear();
                 self.programs = None;
-                self.store
-                    .remove_folder()
-                    .map_err(|error| fail(error.into()))
+                self.store.remove_folder().map_err(|error| fail(error.into()))
             }
-            Step::Change {
-                to: Object::Netns(netns),
-                ..
-            } => self
-                .store
-                .publish(netns.name.as_str())
-                .map_err(|error| fail(error.into())),
+            Step::Change { to: Object::Netns(netns), .. } => {
+                self.store.publish(netns.name.as_str()).map_err(|error| fail(error.into()))
+            }
             Step::Remove(Object::Netns(netns)) => self.remove_namespace(step, netns),
             Step::Add(Object::Bridge(bridge)) => self.add_bridge(step, bridge),
-            Step::Change {
-                to: Object::Bridge(bridge),
-                ..
-            } => {
+            Step::Change { to: Object::Bridge(bridge), .. } => {
                 let slot = self.slot(step)?;
                 let Bridge { number, end, .. } = bridge;
                 let ifindex = slot.ifindex(*number);
@@ -206,21 +180,14 @@ impl<'a> Executor<'a> {
                 requests.push(step, link::set_up(ifindex));
                 requests.send(&mut self.host)
             }
-            Step::Change {
-                to: Object::Veth(veth),
-                ..
-            } => self.change_veth(step, veth),
+            Step::Change { to: Object::Veth(veth), .. } => self.change_veth(step, veth),
             Step::Add(Object::Address(to)) => {
                 let ifindex = self.slot(step)?.ifindex(to.number);
                 self.inside(step, &to.id.namespace, address::add(ifindex, to.address))
             }
             Step::Remove(Object::Address(from)) => {
                 let ifindex = self.slot(step)?.ifindex(from.number);
-                self.inside(
-                    step,
-                    &from.id.namespace,
-                    address::remove(ifindex, from.address),
-                )
+                self.inside(step, &from.id.namespace, address::remove(ifindex, from.address))
             }
             Step::Add(Object::Datapath(to)) => {
                 // Pins of a load that was cut short count for nothing.
@@ -249,8 +216,7 @@ impl<'a> Executor<'a> {
     }
 
     fn slot(&self, step: &Step) -> Result<Slot, ApplyError> {
-        self.slot
-            .ok_or_else(|| impossible(step, "the lab has no slot yet"))
+        self.slot.ok_or_else(|| impossible(step, "the lab has no slot yet"))
     }
 
     /// Sends a request inside a namespace.
@@ -259,10 +225,7 @@ impl<'a> Executor<'a> {
             .namespaces
             .get_mut(name)
             .ok_or_else(|| impossible(step, "its namespace is not there"))?;
-        opened
-            .netlink
-            .request(request)
-            .map_err(|error| failed(step, error))
+        opened.netlink.request(request).map_err(|error| failed(step, error))
     }
 
     fn add_namespaces(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
@@ -273,18 +236,13 @@ impl<'a> Executor<'a> {
                 _ => None,
             })
             .collect();
-        let files: Vec<PathBuf> = names
-            .iter()
-            .map(|(_, name)| self.store.netns_file(name.as_str()))
-            .collect();
+        let files: Vec<PathBuf> =
+            names.iter().map(|(_, name)| self.store.netns_file(name.as_str())).collect();
         let (created, error) = NetNs::create(&files);
         let made = created.len();
         for ((step, name), Created { netns, netlink }) in names.iter().zip(created) {
-            self.namespaces
-                .insert((*name).clone(), Opened { netns, netlink });
-            self.store
-                .publish(name.as_str())
-                .map_err(|error| failed(step, error))?;
+            self.namespaces.insert((*name).clone(), Opened { netns, netlink });
+            self.store.publish(name.as_str()).map_err(|error| failed(step, error))?;
         }
         match (error, names.get(made)) {
             (Some(error), Some((step, _))) => Err(failed(step, error)),
@@ -295,54 +253,41 @@ impl<'a> Executor<'a> {
     fn remove_namespace(&mut self, step: &Step, netns: &Netns) -> Result<(), ApplyError> {
         let Netns { name, progress: _ } = netns;
         self.namespaces.remove(name);
-        self.store
-            .unpublish(name.as_str())
-            .map_err(|error| failed(step, error))?;
+        self.store.unpublish(name.as_str()).map_err(|error| failed(step, error))?;
         if self.folder_goes {
             return Ok(());
         }
-        self.store
-            .remove_netns(name.as_str())
-            .map_err(|error| failed(step, error))
+        self.store.remove_netns(name.as_str()).map_err(|error| failed(step, error))
     }
 
     fn add_bridge(&mut self, step: &Step, bridge: &Bridge) -> Result<(), ApplyError> {
         let slot = self.slot(step)?;
-        let Bridge {
-            name,
-            number,
-            end,
-            up: _,
-        } = bridge;
+        let Bridge { name, number, end, up: _ } = bridge;
         let ifindex = slot.ifindex(*number);
         let identity = alias(self.store.lab(), &Identity::Bridge(name.clone()));
-        let mut requests = Requests::default();
-        requests.push(step, link::create_bridge(&birth(end, slot, *number)));
-        requests.push(step, link::set_alias_and_no_ipv6(ifindex, &identity));
-        requests.push(step, link::set_up(ifindex));
-        requests.send(&mut self.host)?;
+        let mut create = Requests::default();
+        create.push(step, link::create_bridge(&birth(end, slot, *number)));
+        create.send(&mut self.host)?;
+        let mut finish = Requests::default();
+        finish.push(step, link::set_alias_and_no_ipv6(ifindex, &identity));
+        finish.push(step, link::set_up(ifindex));
+        finish.send(&mut self.host)?;
         self.bridges.insert(name.clone(), *number);
         Ok(())
     }
 
     fn add_veths(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
-        let mut requests = Requests::default();
+        // Two rounds: the kernel goes on after a refusal, and what follows a
+        // refused creation would hit whoever has that index.
+        let mut create = Requests::default();
+        let mut finish = Requests::default();
         for step in steps {
             let Step::Add(Object::Veth(veth)) = step else {
                 continue;
             };
             let slot = self.slot(step)?;
-            let Veth {
-                id,
-                number,
-                host,
-                inner,
-                bridge: _,
-                up: _,
-            } = veth;
-            let inner = inner
-                .as_ref()
-                .ok_or_else(|| impossible(step, "it has one end only"))?;
+            let Veth { id, number, host, inner, bridge: _, up: _ } = veth;
+            let inner = inner.as_ref().ok_or_else(|| impossible(step, "it has one end only"))?;
             let controller = self.controller(step, veth)?;
             let opened = self
                 .namespaces
@@ -352,14 +297,12 @@ impl<'a> Executor<'a> {
             let inner = birth(inner, slot, *number);
             let ifindex = slot.ifindex(*number);
             let identity = alias(self.store.lab(), &Identity::Interface(id.clone()));
-            requests.push(
-                step,
-                link::create_veth(&host, controller, &inner, &opened.netns),
-            );
-            requests.push(step, link::set_alias_and_no_ipv6(ifindex, &identity));
-            requests.push(step, link::set_up(ifindex));
+            create.push(step, link::create_veth(&host, controller, &inner, &opened.netns));
+            finish.push(step, link::set_alias_and_no_ipv6(ifindex, &identity));
+            finish.push(step, link::set_up(ifindex));
         }
-        requests.send(&mut self.host)
+        create.send(&mut self.host)?;
+        finish.send(&mut self.host)
     }
 
     fn change_veth(&mut self, step: &Step, veth: &Veth) -> Result<(), ApplyError> {
@@ -367,10 +310,7 @@ impl<'a> Executor<'a> {
         let ifindex = slot.ifindex(veth.number);
         let controller = self.controller(step, veth)?;
         let mut requests = Requests::default();
-        requests.push(
-            step,
-            link::set_mac_and_mtu(ifindex, veth.host.mac, veth.host.mtu),
-        );
+        requests.push(step, link::set_mac_and_mtu(ifindex, veth.host.mac, veth.host.mtu));
         requests.push(step, link::set_controller(ifindex, controller));
         requests.push(step, link::set_up(ifindex));
         requests.send(&mut self.host)?;
@@ -438,11 +378,8 @@ impl<'a> Executor<'a> {
         let programs = self.programs.insert(programs);
         let mut requests = Requests::default();
         for step in steps {
-            let (Step::Add(Object::Hook(hook))
-            | Step::Change {
-                to: Object::Hook(hook),
-                ..
-            }) = step
+            let (Step::Add(Object::Hook(hook)) | Step::Change { to: Object::Hook(hook), .. }) =
+                step
             else {
                 continue;
             };
@@ -469,12 +406,7 @@ impl<'a> Executor<'a> {
             let Step::Remove(Object::Hook(hook)) = step else {
                 continue;
             };
-            let Hook {
-                id: _,
-                number,
-                point,
-                current: _,
-            } = hook;
+            let Hook { id: _, number, point, current: _ } = hook;
             let ifindex = self.slot(step)?.ifindex(*number);
             let hook = match point {
                 HookPoint::TcIngress => TcHook::Ingress,

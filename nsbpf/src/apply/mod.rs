@@ -136,15 +136,9 @@ pub struct Lingering {
 impl fmt::Display for Lingering {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { namespace, users } = self;
-        let users: Vec<String> = users
-            .iter()
-            .map(|(pid, name)| format!("{name} (pid {pid})"))
-            .collect();
-        let users = if users.is_empty() {
-            "something".to_owned()
-        } else {
-            users.join(", ")
-        };
+        let users: Vec<String> =
+            users.iter().map(|(pid, name)| format!("{name} (pid {pid})")).collect();
+        let users = if users.is_empty() { "something".to_owned() } else { users.join(", ") };
         write!(
             formatter,
             "namespace {namespace} has no name any more, but lives until {users} lets go of it"
@@ -172,11 +166,7 @@ pub fn converge(
             Err(error) if tries < SLOT_TRIES && lost_slot(&error) => tries += 1,
             Err(error) => return Err(error),
             Ok((survey, steps)) => {
-                return Ok(Converged {
-                    survey,
-                    steps,
-                    took: start.elapsed(),
-                });
+                return Ok(Converged { survey, steps, took: start.elapsed() });
             }
         }
     }
@@ -185,10 +175,7 @@ pub fn converge(
 fn lost_slot(error: &ApplyError) -> bool {
     match error {
         ApplyError::Undone { cause } => lost_slot(cause),
-        ApplyError::Step {
-            source: Cause::Store(StoreError::SlotTaken(_)),
-            ..
-        } => true,
+        ApplyError::Step { source: Cause::Store(StoreError::SlotTaken(_)), .. } => true,
         _ => false,
     }
 }
@@ -205,10 +192,7 @@ fn try_converge(
     if steps.is_empty() {
         return Ok((found, 0));
     }
-    let Survey {
-        state: before,
-        namespaces,
-    } = found;
+    let Survey { state: before, namespaces } = found;
     let done = execute::execute(store, &before, namespaces, &steps, cancel)
         .and_then(|()| verify(store, &wanted));
     match done {
@@ -217,10 +201,7 @@ fn try_converge(
             let cause = Box::new(cause);
             Err(match undo(store, &before) {
                 Ok(()) => ApplyError::Undone { cause },
-                Err(undo) => ApplyError::NotUndone {
-                    cause,
-                    undo: Box::new(undo),
-                },
+                Err(undo) => ApplyError::NotUndone { cause, undo: Box::new(undo) },
             })
         }
     }
@@ -232,9 +213,7 @@ fn verify(store: &Store, wanted: &Objects) -> Result<Survey, ApplyError> {
     if left.is_empty() {
         Ok(survey)
     } else {
-        Err(ApplyError::NotConverged(
-            left.iter().map(Step::key).collect(),
-        ))
+        Err(ApplyError::NotConverged(left.iter().map(Step::key).collect()))
     }
 }
 
@@ -271,10 +250,7 @@ pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
     for (name, opened) in &namespaces {
         match users.get(&opened.netns.inode()) {
             Some(users) => {
-                lingering.push(Lingering {
-                    namespace: name.clone(),
-                    users: users.clone(),
-                });
+                lingering.push(Lingering { namespace: name.clone(), users: users.clone() });
             }
             None => dying.push((name.clone(), &opened.netns)),
         }
@@ -285,16 +261,9 @@ pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
     let cleared = clear_folder(store);
     done.and(cleared)?;
     let left = watch.wait(NETNS_PATIENCE).map_err(host)?;
-    lingering.extend(left.into_iter().map(|namespace| Lingering {
-        namespace,
-        users: Vec::new(),
-    }));
+    lingering.extend(left.into_iter().map(|namespace| Lingering { namespace, users: Vec::new() }));
     lingering.sort_by(|one, other| one.namespace.cmp(&other.namespace));
-    Ok(TakenDown {
-        objects,
-        took: start.elapsed(),
-        lingering,
-    })
+    Ok(TakenDown { objects, took: start.elapsed(), lingering })
 }
 
 /// Also takes a folder that was never finished, which no survey sees.
@@ -314,9 +283,5 @@ fn host_socket() -> Result<Netlink, ApplyError> {
 }
 
 fn interrupted(cancel: &AtomicBool) -> Result<(), ApplyError> {
-    if cancel.load(Ordering::Relaxed) {
-        Err(ApplyError::Interrupted)
-    } else {
-        Ok(())
-    }
+    if cancel.load(Ordering::Relaxed) { Err(ApplyError::Interrupted) } else { Ok(()) }
 }

@@ -42,10 +42,7 @@ pub struct Survey {
 
 fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
     let what = what.to_owned();
-    move |error| ApplyError::Survey {
-        what,
-        source: error.into(),
-    }
+    move |error| ApplyError::Survey { what, source: error.into() }
 }
 
 /// Looks at everything that a lab is made of. Changes nothing.
@@ -53,9 +50,7 @@ pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
     let mut host = host_socket()?;
     let slot = store.slot().map_err(failed("the lab's folder"))?;
     let mut state = State::default();
-    state
-        .taken_slots
-        .extend(store.slots_of_others().map_err(failed("other labs"))?);
+    state.taken_slots.extend(store.slots_of_others().map_err(failed("other labs"))?);
     if let Some(slot) = slot {
         insert(&mut state.objects, Object::Folder(slot));
     }
@@ -79,16 +74,8 @@ pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
                     id: id.clone(),
                 }),
             );
-            survey_hooks(
-                store,
-                &mut host,
-                &ids,
-                &id,
-                number,
-                link,
-                &mut state.objects,
-            )
-            .map_err(failed(&format!("the hooks of {id}")))?;
+            survey_hooks(store, &mut host, &ids, &id, number, link, &mut state.objects)
+                .map_err(failed(&format!("the hooks of {id}")))?;
         }
         for (name, opened) in &mut namespaces {
             survey_inside(name, opened, slot, &ports, &mut state.objects)
@@ -104,11 +91,7 @@ fn insert(objects: &mut Objects, object: Object) {
 
 fn end(link: &Link) -> End {
     let mac = link.mac.as_slice().try_into().unwrap_or_default();
-    End {
-        name: link.name.clone(),
-        mac,
-        mtu: link.mtu,
-    }
+    End { name: link.name.clone(), mac, mtu: link.mtu }
 }
 
 /// Files, names and namespaces.
@@ -131,11 +114,7 @@ fn survey_namespaces(
         }
     }
     for path in Store::netns_names().map_err(failed("the namespaces' names"))? {
-        let shown = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match (store.owner_of(&path), file_name(&path)) {
             (Some(lab), Some(name)) if lab == store.lab().as_str() => {
                 let progress = progress.entry(name).or_insert(NetnsProgress::Name);
@@ -193,9 +172,7 @@ fn sort_out<'a>(
     for link in links {
         let marked = Slot::of_group(link.group).filter(|_| link.mac.starts_with(&MAC_PREFIX));
         let Some(link_slot) = marked else {
-            state
-                .foreign_links
-                .insert(link.name.clone(), Owner::Stranger);
+            state.foreign_links.insert(link.name.clone(), Owner::Stranger);
             continue;
         };
         let (lab, identity) = alias::parse(&link.alias).unzip();
@@ -204,31 +181,21 @@ fn sort_out<'a>(
         {
             state.taken_slots.insert(link_slot.get());
             let owner = lab.map_or_else(|| "?".to_owned(), |lab| lab.to_string());
-            state
-                .foreign_links
-                .insert(link.name.clone(), Owner::Lab(owner));
+            state.foreign_links.insert(link.name.clone(), Owner::Lab(owner));
             continue;
         }
         let number = slot.and_then(|slot| slot.number(link.ifindex));
         match (number, identity, link.kind.as_str()) {
             (Some(number), Some(Identity::Bridge(name)), "bridge") => {
                 ours.bridges.insert(link.ifindex, name.clone());
-                let bridge = Bridge {
-                    name,
-                    number,
-                    end: end(link),
-                    up: link.up,
-                };
+                let bridge = Bridge { name, number, end: end(link), up: link.up };
                 insert(&mut state.objects, Object::Bridge(bridge));
             }
             (Some(number), Some(Identity::Interface(id)), "veth") => {
                 ours.ports.push(Port { id, number, link });
             }
             _ => {
-                let stray = Stray {
-                    ifindex: link.ifindex,
-                    name: link.name.clone(),
-                };
+                let stray = Stray { ifindex: link.ifindex, name: link.name.clone() };
                 insert(&mut state.objects, Object::Stray(stray));
             }
         }
@@ -255,12 +222,7 @@ fn survey_hooks(
 ) -> Result<(), Cause> {
     let mut found = |point, attached: Option<u32>, current: Option<u32>| {
         if attached.is_some() {
-            let hook = Hook {
-                id: id.clone(),
-                number,
-                point,
-                current: attached == current,
-            };
+            let hook = Hook { id: id.clone(), number, point, current: attached == current };
             insert(objects, Object::Hook(hook));
         }
     };
@@ -297,33 +259,14 @@ fn survey_inside(
             veth.inner = Some(end(&link));
         }
         if link.up {
-            insert(
-                objects,
-                Object::Up(Up {
-                    id: id.clone(),
-                    number,
-                }),
-            );
+            insert(objects, Object::Up(Up { id: id.clone(), number }));
         }
     }
-    for address::Address {
-        ifindex,
-        address,
-        ours,
-    } in address::list(&mut opened.netlink)?
-    {
+    for address::Address { ifindex, address, ours } in address::list(&mut opened.netlink)? {
         let Some((number, id)) = port(ifindex) else {
             continue;
         };
-        insert(
-            objects,
-            Object::Address(Address {
-                id: id.clone(),
-                number,
-                address,
-                ours,
-            }),
-        );
+        insert(objects, Object::Address(Address { id: id.clone(), number, address, ours }));
     }
     Ok(())
 }

@@ -36,7 +36,5 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
 
 /// Whether the failure is that nobody reads our output any more.
 pub(super) fn broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -41,10 +41,7 @@ pub fn main() -> ExitCode {
         1 => log::LevelFilter::Info,
         _ => log::LevelFilter::Debug,
     };
-    env_logger::Builder::new()
-        .filter_level(level)
-        .format_timestamp_millis()
-        .init();
+    env_logger::Builder::new().filter_level(level).format_timestamp_millis().init();
     let outcome = match verb {
         Verb::Run(run) => run.run(),
     };

@@ -10,23 +10,13 @@ use super::exit::Unsupported;
 /// Capabilities that building a lab takes. `CAP_SYS_ADMIN` covers namespaces and
 /// mounts, and `CAP_BPF` where the kernel has it.
 const NEEDED: [(CapabilitySet, &str, &str); 2] = [
-    (
-        CapabilitySet::NET_ADMIN,
-        "CAP_NET_ADMIN",
-        "to make links and attach programs",
-    ),
-    (
-        CapabilitySet::SYS_ADMIN,
-        "CAP_SYS_ADMIN",
-        "to make namespaces and load programs",
-    ),
+    (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN", "to make links and attach programs"),
+    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN", "to make namespaces and load programs"),
 ];
 
 /// Fails unless this process may build labs and the kernel runs eBPF.
 pub(super) fn check(xdp: bool) -> Result<(), Unsupported> {
-    let have = capabilities(None)
-        .map(|sets| sets.effective)
-        .unwrap_or(CapabilitySet::empty());
+    let have = capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
     for (capability, name, why) in NEEDED {
         if !have.contains(capability) {
             let root = rustix::process::geteuid().is_root();
@@ -53,10 +43,7 @@ fn check_kernel(xdp: bool) -> Result<(), Unsupported> {
     }
     let classifier = aya::sys::is_program_supported(ProgramType::SchedClassifier);
     if !classifier.unwrap_or(false) {
-        return Err(lacks(
-            "eBPF programs for tc",
-            "CONFIG_BPF_SYSCALL=y and CONFIG_NET_CLS_BPF",
-        ));
+        return Err(lacks("eBPF programs for tc", "CONFIG_BPF_SYSCALL=y and CONFIG_NET_CLS_BPF"));
     }
     if xdp && !aya::sys::is_program_supported(ProgramType::Xdp).unwrap_or(false) {
         return Err(lacks("XDP programs", "CONFIG_BPF_SYSCALL=y"));

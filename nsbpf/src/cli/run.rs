@@ -102,10 +102,7 @@ impl Run {
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
         let lab = Arc::new(lab);
-        let settings = Settings {
-            ingress: self.hook.into(),
-            object: OBJECT_DIGEST.to_owned(),
-        };
+        let settings = Settings { ingress: self.hook.into(), object: OBJECT_DIGEST.to_owned() };
         let up = {
             let (store, lab, cancel) = (store.clone(), Arc::clone(&lab), interrupt.flag());
             spawn_blocking(move || apply::converge(&store, &lab, &settings, &cancel)).await
@@ -148,19 +145,10 @@ impl Run {
         converged: Converged,
         interrupt: &mut Interrupt,
     ) -> anyhow::Result<()> {
-        let Converged {
-            survey,
-            steps: _,
-            took,
-        } = converged;
+        let Converged { survey, steps: _, took } = converged;
         let up_since = Instant::now();
         let mut view = View::new(self.format);
-        view.say(&format!(
-            "{} is up after {}: {}",
-            lab.name,
-            millis(took),
-            size(lab)
-        ))?;
+        view.say(&format!("{} is up after {}: {}", lab.name, millis(took), size(lab)))?;
         let pingers = start_pingers(lab, &survey.namespaces).await?;
         drop(survey.namespaces);
         let mut silent = Vec::new();
@@ -185,12 +173,7 @@ impl Run {
             }
             let interfaces = watch.read()?;
             let (lab, elapsed) = (lab.name.as_str(), up_since.elapsed());
-            view.show(&Frame {
-                lab,
-                elapsed,
-                interfaces,
-                pings: pingers.reports(),
-            })?;
+            view.show(&Frame { lab, elapsed, interfaces, pings: pingers.reports() })?;
         }
         if !silent.is_empty() {
             bail!(
@@ -215,9 +198,8 @@ async fn start_pingers(lab: &Lab, namespaces: &HashMap<Name, Opened>) -> anyhow:
     let mut pingers = Vec::new();
     for (number, pair) in (1..).zip(ring(lab).into_iter().take(MAX_PINGS)) {
         let from = &pair.from;
-        let opened = namespaces
-            .get(from)
-            .with_context(|| format!("namespace {from} is not open"))?;
+        let opened =
+            namespaces.get(from).with_context(|| format!("namespace {from} is not open"))?;
         let context = format!("ping from {from}");
         pingers.push(Pinger::new(pair, &opened.netns, number).context(context)?);
     }
@@ -230,23 +212,13 @@ fn panicked(panic: JoinError) -> anyhow::Error {
 }
 
 fn say_down(view: &mut View, lab: &Lab, down: &TakenDown) -> std::io::Result<()> {
-    let TakenDown {
-        objects: _,
-        took,
-        lingering,
-    } = down;
+    let TakenDown { objects: _, took, lingering } = down;
     if lingering.is_empty() {
-        let text = format!(
-            "{} is down after {}: nothing of it is left",
-            lab.name,
-            millis(*took)
-        );
+        let text = format!("{} is down after {}: nothing of it is left", lab.name, millis(*took));
         return view.say(&text);
     }
     view.say(&format!("{} is down after {}", lab.name, millis(*took)))?;
-    lingering
-        .iter()
-        .try_for_each(|lingering| view.say(&format!("warning: {lingering}")))
+    lingering.iter().try_for_each(|lingering| view.say(&format!("warning: {lingering}")))
 }
 
 fn millis(time: Duration) -> String {

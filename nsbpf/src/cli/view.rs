@@ -50,11 +50,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(format: Format) -> Self {
         let redraw = format == Format::Table && io::stdout().is_terminal();
-        Self {
-            format,
-            redraw,
-            drawn_lines: 0,
-        }
+        Self { format, redraw, drawn_lines: 0 }
     }
 
     /// Says a line: on standard output, unless that is for programs.
@@ -138,27 +134,13 @@ fn text(frame: &Frame<'_>) -> String {
 
 /// `vnet0 → vnet1 (10.0.0.2): 0.052 ms; 5 of 5 replies, 0.040 to 0.090 ms`
 pub(super) fn ping_line(ping: &PingReport) -> String {
-    let PingReport {
-        from,
-        to,
-        target,
-        sent,
-        received,
-        last_us,
-        min_us,
-        mean_us: _,
-        max_us,
-    } = ping;
+    let PingReport { from, to, target, sent, received, last_us, min_us, mean_us: _, max_us } = ping;
     let last = last_us.map_or_else(|| "no reply".to_owned(), millis);
     let mut line = format!("{from} → {to} ({target}): {last}");
     if let (Some(min), Some(max)) = (min_us, max_us)
         && *sent > 1
     {
-        line += &format!(
-            "; {received} of {sent} replies, {} to {}",
-            millis(*min),
-            millis(*max)
-        );
+        line += &format!("; {received} of {sent} replies, {} to {}", millis(*min), millis(*max));
     }
     line
 }
@@ -171,11 +153,7 @@ fn millis(micros: f64) -> String {
 fn bytes(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "rounded to three digits")]
     let value = count as f64;
-    if count < 1000 {
-        format!("{count} B")
-    } else {
-        scaled(value, "B")
-    }
+    if count < 1000 { format!("{count} B") } else { scaled(value, "B") }
 }
 
 fn bit_rate(bits_per_second: f64) -> String {

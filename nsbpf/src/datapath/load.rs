@@ -45,20 +45,12 @@ fn program_error(
     operation: &'static str,
     program: &'static str,
 ) -> impl FnOnce(ProgramError) -> DatapathError {
-    move |source| DatapathError::Program {
-        operation,
-        program,
-        source: Box::new(source),
-    }
+    move |source| DatapathError::Program { operation, program, source: Box::new(source) }
 }
 
 fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DatapathError {
     let path = path.to_owned();
-    move |source| DatapathError::Io {
-        operation,
-        path,
-        source,
-    }
+    move |source| DatapathError::Io { operation, path, source }
 }
 
 impl Programs {
@@ -71,9 +63,7 @@ impl Programs {
             .map_max_entries(PORT_STATS, datapath.port_capacity)
             .load(OBJECT)
             .map_err(Box::new)?;
-        let map = ebpf
-            .map(PORT_STATS)
-            .ok_or(DatapathError::Missing(PORT_STATS))?;
+        let map = ebpf.map(PORT_STATS).ok_or(DatapathError::Missing(PORT_STATS))?;
         let path = pins.join(PORT_STATS);
         map.pin(&path).map_err(pin_error(&path))?;
         let ingress = match datapath.ingress {
@@ -85,8 +75,7 @@ impl Programs {
         }
         let record = store.datapath_record();
         let text = serde_json::to_string(datapath).map_err(io::Error::other);
-        text.and_then(|text| fs::write(&record, text))
-            .map_err(io_error("write", &record))?;
+        text.and_then(|text| fs::write(&record, text)).map_err(io_error("write", &record))?;
         Self::open(store, datapath)
     }
 
@@ -103,20 +92,12 @@ impl Programs {
             }
         }
         let tc_egress = open_tc(TC_EGRESS, &pins)?;
-        Ok(Self {
-            tc_ingress,
-            tc_egress,
-            xdp_ingress,
-            pins,
-        })
+        Ok(Self { tc_ingress, tc_egress, xdp_ingress, pins })
     }
 
     /// The program for tc ingress, and its name.
     pub fn tc_ingress(&self) -> Result<(BorrowedFd<'_>, &'static str), DatapathError> {
-        let program = self
-            .tc_ingress
-            .as_ref()
-            .ok_or(DatapathError::Missing(TC_INGRESS))?;
+        let program = self.tc_ingress.as_ref().ok_or(DatapathError::Missing(TC_INGRESS))?;
         Ok((fd(program, TC_INGRESS)?.as_fd(), TC_INGRESS))
     }
 
@@ -132,10 +113,7 @@ impl Programs {
     /// The interface has an XDP program already, or does not take ours.
     pub fn attach_xdp(&mut self, ifindex: u32, number: u16) -> Result<(), DatapathError> {
         let path = xdp_link(&self.pins, number);
-        let program = self
-            .xdp_ingress
-            .as_mut()
-            .ok_or(DatapathError::Missing(XDP_INGRESS))?;
+        let program = self.xdp_ingress.as_mut().ok_or(DatapathError::Missing(XDP_INGRESS))?;
         let attached = program
             .attach_to_if_index(ifindex, XdpMode::Driver)
             .and_then(|id| program.take_link(id))
@@ -186,16 +164,9 @@ pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
     let text = fs::read_to_string(store.datapath_record()).ok()?;
     let datapath: Datapath = serde_json::from_str(&text).ok()?;
     let pins = store.pins();
-    let id = |name: &str| {
-        ProgramInfo::from_pin(pins.join(name))
-            .ok()
-            .map(|info| info.id())
-    };
-    let ids = ProgramIds {
-        tc_ingress: id(TC_INGRESS),
-        tc_egress: id(TC_EGRESS),
-        xdp: id(XDP_INGRESS),
-    };
+    let id = |name: &str| ProgramInfo::from_pin(pins.join(name)).ok().map(|info| info.id());
+    let ids =
+        ProgramIds { tc_ingress: id(TC_INGRESS), tc_egress: id(TC_EGRESS), xdp: id(XDP_INGRESS) };
     let ingress = match datapath.ingress {
         IngressHook::Tc => ids.tc_ingress,
         IngressHook::Xdp => ids.xdp,
@@ -230,10 +201,7 @@ fn fd<'a>(
 
 fn pin_error(path: &Path) -> impl FnOnce(PinError) -> DatapathError {
     let path = path.to_owned();
-    move |source| DatapathError::Pin {
-        path,
-        source: Box::new(source),
-    }
+    move |source| DatapathError::Pin { path, source: Box::new(source) }
 }
 
 fn xdp_link(pins: &Path, number: u16) -> PathBuf {

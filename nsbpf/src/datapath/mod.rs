@@ -19,7 +19,7 @@ pub use load::{ProgramIds, Programs, detach_xdp, has_xdp_link, observe, unload};
 pub use stats::StatsReader;
 
 /// The object of the kernel half.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NSBPF_OBJECT"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NSBPF_OBJECT"));
 
 /// Digest of the object of the kernel half, in hexadecimal.
 pub const OBJECT_DIGEST: &str = env!("NSBPF_OBJECT_DIGEST");

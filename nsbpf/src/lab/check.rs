@@ -29,11 +29,7 @@ pub(super) fn check(spec: LabSpec) -> Result<Lab, Vec<Problem>> {
         .collect();
     checker.host_ends(&namespaces);
     match (name, checker.problems.is_empty()) {
-        (Some(name), true) => Ok(Lab {
-            name,
-            bridges,
-            namespaces,
-        }),
+        (Some(name), true) => Ok(Lab { name, bridges, namespaces }),
         _ => Err(checker.problems),
     }
 }
@@ -62,8 +58,7 @@ impl Checker {
             Ok(name) => Some(name),
             Err(error) => {
                 let title = format!("`{}` cannot be the name of a {what}", name.value);
-                self.problems
-                    .push(Problem::new(title, name.referenced).label(error.to_string()));
+                self.problems.push(Problem::new(title, name.referenced).label(error.to_string()));
                 None
             }
         }
@@ -76,10 +71,7 @@ impl Checker {
         for (name, interface) in spec.interfaces.0 {
             interfaces.extend(self.interface(&name, interface, &mut subnets));
         }
-        Some(Namespace {
-            name: checked?,
-            interfaces,
-        })
+        Some(Namespace { name: checked?, interfaces })
     }
 
     /// `subnets` are those of the namespace's interfaces so far.
@@ -92,8 +84,7 @@ impl Checker {
         let checked = self.name(name, "interface", InterfaceName::new);
         if name.value == "lo" {
             let title = "`lo` is in every namespace already".to_owned();
-            self.problems
-                .push(Problem::new(title, name.referenced).help("take another name"));
+            self.problems.push(Problem::new(title, name.referenced).help("take another name"));
         }
         let bridge = self.attachment(name, spec.bridge);
         let addresses: Vec<(IpNet, Location)> = spec
@@ -102,9 +93,8 @@ impl Checker {
             .filter_map(|text| Some((self.address(text)?, text.referenced)))
             .collect();
         for (address, location) in &addresses {
-            if let Some(other) = subnets
-                .iter()
-                .find(|subnet| overlap(subnet, address) && *subnet != address)
+            if let Some(other) =
+                subnets.iter().find(|subnet| overlap(subnet, address) && *subnet != address)
             {
                 let title = format!("{address} overlaps {other} of the same namespace");
                 let problem = Problem::new(title, *location)
@@ -116,11 +106,7 @@ impl Checker {
         let bridge = bridge?;
         self.join(&bridge, name, &addresses);
         let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Some(Interface {
-            name: checked?,
-            bridge,
-            addresses,
-        })
+        Some(Interface { name: checked?, bridge, addresses })
     }
 
     /// The bridge that an interface is attached to.
@@ -140,13 +126,9 @@ impl Checker {
             return Some(name.clone());
         }
         let title = format!("there is no bridge `{}`", bridge.value);
-        let help = nearest(
-            &bridge.value,
-            self.bridges.keys().map(InterfaceName::as_str),
-        )
-        .unwrap_or_else(|| format!("add it under `bridges:`, as `{}: {{}}`", bridge.value));
-        self.problems
-            .push(Problem::new(title, bridge.referenced).help(help));
+        let help = nearest(&bridge.value, self.bridges.keys().map(InterfaceName::as_str))
+            .unwrap_or_else(|| format!("add it under `bridges:`, as `{}: {{}}`", bridge.value));
+        self.problems.push(Problem::new(title, bridge.referenced).help(help));
         None
     }
 
@@ -159,8 +141,7 @@ impl Checker {
                 Ok(std::net::IpAddr::V6(ip)) => format!("write `{ip}/64`, say"),
                 Err(_) => "write `10.0.0.1/24` or `fd00::1/64`, say".to_owned(),
             };
-            self.problems
-                .push(Problem::new(title, text.referenced).help(help));
+            self.problems.push(Problem::new(title, text.referenced).help(help));
             return None;
         };
         if let Some(reason) = why_not_a_host(&address) {
@@ -204,8 +185,7 @@ impl Checker {
                 } else {
                     "subnets on one bridge are equal or apart"
                 };
-                self.problems
-                    .push(Problem::new(title, *location).help(help));
+                self.problems.push(Problem::new(title, *location).help(help));
             }
             segment.addresses.push((*address, *location));
         }

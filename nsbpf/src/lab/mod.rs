@@ -82,13 +82,7 @@ impl Lab {
         self.namespaces.iter().flat_map(|namespace| {
             namespace.interfaces.iter().map(|interface| {
                 let namespace = namespace.name.clone();
-                (
-                    InterfaceId {
-                        namespace,
-                        interface: interface.name.clone(),
-                    },
-                    interface,
-                )
+                (InterfaceId { namespace, interface: interface.name.clone() }, interface)
             })
         })
     }

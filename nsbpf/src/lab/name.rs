@@ -151,10 +151,7 @@ mod tests {
             assert_eq!(Name::new(name), Err(error), "{name}");
         }
         assert!(InterfaceName::new("123456789012345").is_ok());
-        assert_eq!(
-            InterfaceName::new("1234567890123456"),
-            Err(NameError::TooLong(15))
-        );
+        assert_eq!(InterfaceName::new("1234567890123456"), Err(NameError::TooLong(15)));
     }
 
     #[test]

@@ -23,12 +23,7 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(title: String, location: Location) -> Self {
         let location = (location != Location::UNKNOWN).then_some(location);
-        Self {
-            title,
-            location,
-            label: String::new(),
-            help: None,
-        }
+        Self { title, location, label: String::new(), help: None }
     }
 
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
@@ -57,11 +52,8 @@ pub(super) fn nearest<'a>(word: &str, right: impl IntoIterator<Item = &'a str>) 
     if distance <= (word.chars().count() / 3).max(1) {
         return Some(format!("did you mean `{best}`?"));
     }
-    let listed: Vec<String> = right
-        .iter()
-        .take(10)
-        .map(|candidate| format!("`{candidate}`"))
-        .collect();
+    let listed: Vec<String> =
+        right.iter().take(10).map(|candidate| format!("`{candidate}`")).collect();
     let more = if right.len() > 10 { ", …" } else { "" };
     Some(format!("possible here: {}{more}", listed.join(", ")))
 }
@@ -76,11 +68,7 @@ pub struct LabError {
 
 impl LabError {
     pub(super) fn new(source: &str, file: &str, problems: Vec<Problem>) -> Self {
-        Self {
-            source: source.to_owned(),
-            file: file.to_owned(),
-            problems,
-        }
+        Self { source: source.to_owned(), file: file.to_owned(), problems }
     }
 
     /// Every problem with an excerpt, as a person reads it; coloured when
@@ -88,27 +76,16 @@ impl LabError {
     #[must_use]
     pub fn render(&self) -> String {
         let styled = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let renderer = if styled {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
         let shown: Vec<String> = self
             .problems
             .iter()
             .map(|problem| {
-                let span = problem
-                    .location
-                    .map_or(0..0, |location| byte_span(&self.source, location));
-                let annotation = AnnotationKind::Primary
-                    .span(span)
-                    .label(problem.label.as_str());
-                let snippet = Snippet::source(&self.source)
-                    .path(&self.file)
-                    .annotation(annotation);
-                let mut group = Level::ERROR
-                    .primary_title(problem.title.as_str())
-                    .element(snippet);
+                let span =
+                    problem.location.map_or(0..0, |location| byte_span(&self.source, location));
+                let annotation = AnnotationKind::Primary.span(span).label(problem.label.as_str());
+                let snippet = Snippet::source(&self.source).path(&self.file).annotation(annotation);
+                let mut group = Level::ERROR.primary_title(problem.title.as_str()).element(snippet);
                 if let Some(help) = &problem.help {
                     group = group.element(Level::HELP.message(help.as_str()));
                 }
@@ -148,15 +125,10 @@ fn byte_span(source: &str, location: Location) -> Range<usize> {
     let column = usize::try_from(location.column()).unwrap_or(1).max(1) - 1;
     let line_start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
     let after = |from: usize, characters: usize| {
-        source[from..]
-            .char_indices()
-            .nth(characters)
-            .map_or(source.len(), |(at, _)| from + at)
+        source[from..].char_indices().nth(characters).map_or(source.len(), |(at, _)| from + at)
     };
     let start = after(line_start, column);
-    let line_end = source[start..]
-        .find('\n')
-        .map_or(source.len(), |at| start + at);
+    let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
     let length = usize::try_from(location.span().len()).unwrap_or(1).max(1);
     start..after(start, length).clamp(start, line_end)
 }

@@ -82,10 +82,10 @@ impl LabSpec {
 fn explain(error: &Error) -> Problem {
     let location = error.location().unwrap_or(Location::UNKNOWN);
     match error.without_snippet() {
-        Error::SerdeUnknownField {
-            field, expected, ..
-        } => Problem::new(format!("unknown key `{field}`"), location)
-            .help_if(nearest(field, expected.iter().copied())),
+        Error::SerdeUnknownField { field, expected, .. } => {
+            Problem::new(format!("unknown key `{field}`"), location)
+                .help_if(nearest(field, expected.iter().copied()))
+        }
         Error::SerdeMissingField { field, .. } => {
             Problem::new(format!("the key `{field}` is missing"), location)
                 .help("docs/lab-reference.md has every key, with an example each")

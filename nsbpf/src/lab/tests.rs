@@ -18,14 +18,8 @@ fn the_quickstart_means_what_it_says() {
     assert_eq!(
         interfaces,
         [
-            (
-                "vnet0/eth0".to_owned(),
-                vec!["10.0.0.1/24".parse().unwrap()]
-            ),
-            (
-                "vnet1/eth0".to_owned(),
-                vec!["10.0.0.2/24".parse().unwrap()]
-            ),
+            ("vnet0/eth0".to_owned(), vec!["10.0.0.1/24".parse().unwrap()]),
+            ("vnet1/eth0".to_owned(), vec!["10.0.0.2/24".parse().unwrap()]),
         ]
     );
 }
@@ -38,10 +32,7 @@ fn mistakes_are_named_at_their_place() {
             "name: a\nnamespces: {}\n",
             "lab.yaml:2:1: unknown key `namespces`; did you mean `namespaces`?",
         ),
-        (
-            "name: a\nnamespaces: {}\nnamespaces: {}\n",
-            "lab.yaml:3:1: `namespaces` is there twice",
-        ),
+        ("name: a\nnamespaces: {}\nnamespaces: {}\n", "lab.yaml:3:1: `namespaces` is there twice"),
         (
             "name: a\nnamespaces:\n  n: { interfaces: { e: { bridge: br1 } } }\nbridges: { br0: {} }\n",
             "lab.yaml:3:35: there is no bridge `br1`; did you mean `br0`?",
@@ -50,10 +41,7 @@ fn mistakes_are_named_at_their_place() {
             "name: a\nnamespaces:\n  n: { interfaces: { e: {} } }\n",
             "lab.yaml:3:22: interface `e` is attached to nothing; say which bridge it is on: `bridge: NAME`",
         ),
-        (
-            "name: a/b\nnamespaces: {}\n",
-            "lab.yaml:1:7: `a/b` cannot be the name of a lab",
-        ),
+        ("name: a/b\nnamespaces: {}\n", "lab.yaml:1:7: `a/b` cannot be the name of a lab"),
         (
             "name: a\nnamespaces: {}\nbridges: { much-too-long-a-name: {} }\n",
             "lab.yaml:3:12: `much-too-long-a-name` cannot be the name of a bridge",
@@ -86,21 +74,9 @@ fn addresses_that_cannot_be() {
             "10.0.0.1/24",
             "10.0.0.1/24 overlaps 10.0.0.1/24, which is on `br0` too (line 4)",
         ),
-        (
-            "10.0.0.1/24",
-            "10.0.1.1/16",
-            "subnets on one bridge are equal or apart",
-        ),
-        (
-            "10.0.0.0/24",
-            "10.0.0.2/24",
-            "it is its subnet's own address",
-        ),
-        (
-            "10.0.0.255/24",
-            "10.0.0.2/24",
-            "it is its subnet's broadcast address",
-        ),
+        ("10.0.0.1/24", "10.0.1.1/16", "subnets on one bridge are equal or apart"),
+        ("10.0.0.0/24", "10.0.0.2/24", "it is its subnet's own address"),
+        ("10.0.0.255/24", "10.0.0.2/24", "it is its subnet's broadcast address"),
         ("\"fe80::1/64\"", "10.0.0.2/24", "link-local"),
         ("224.0.0.1/24", "10.0.0.2/24", "multicast"),
         ("127.0.0.1/8", "10.0.0.2/24", "loopback"),
@@ -108,11 +84,7 @@ fn addresses_that_cannot_be() {
         let errors = errors(&lab(first, second));
         assert!(errors.contains(expected), "{first}, {second}: {errors}");
     }
-    Lab::parse(
-        &lab("10.0.0.1/24, \"fd00::1/64\"", "10.0.0.2/24, 10.0.1.1/24"),
-        "",
-    )
-    .unwrap();
+    Lab::parse(&lab("10.0.0.1/24, \"fd00::1/64\"", "10.0.0.2/24, 10.0.1.1/24"), "").unwrap();
 }
 
 #[test]
@@ -137,11 +109,7 @@ fn a_bridge_takes_1023_ports() {
     let lab = |ports: usize| {
         let mut source = "name: a\nbridges: { br0: {} }\nnamespaces:\n".to_owned();
         for port in 0..ports {
-            writeln!(
-                source,
-                "  n{port}: {{ interfaces: {{ e: {{ bridge: br0 }} }} }}"
-            )
-            .unwrap();
+            writeln!(source, "  n{port}: {{ interfaces: {{ e: {{ bridge: br0 }} }} }}").unwrap();
         }
         Lab::parse(&source, "lab.yaml")
     };

@@ -48,27 +48,17 @@ fn message(ifindex: u32, address: IpNet) -> AddressMessage {
     let mut message = match address {
         IpNet::V4(v4) => {
             let builder = AddressMessageBuilder::<std::net::Ipv4Addr>::new();
-            builder
-                .index(ifindex)
-                .address(v4.addr(), v4.prefix_len())
-                .build()
+            builder.index(ifindex).address(v4.addr(), v4.prefix_len()).build()
         }
         IpNet::V6(v6) => {
             let builder = AddressMessageBuilder::<std::net::Ipv6Addr>::new();
-            let mut message = builder
-                .index(ifindex)
-                .address(v6.addr(), v6.prefix_len())
-                .build();
+            let mut message = builder.index(ifindex).address(v6.addr(), v6.prefix_len()).build();
             message.header.flags |= AddressHeaderFlags::Nodad;
-            message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
             message
         }
     };
-    message
-        .attributes
-        .push(AddressAttribute::Protocol(AddressProtocol::from(PROTOCOL)));
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(PROTOCOL)));
     message
 }
 
@@ -88,9 +78,5 @@ fn parse(message: RouteNetlinkMessage) -> Option<Address> {
         }
     }
     let address = IpNet::new(local.or(address)?, message.header.prefix_len).ok()?;
-    Some(Address {
-        ifindex: message.header.index,
-        address,
-        ours,
-    })
+    Some(Address { ifindex: message.header.index, address, ours })
 }

@@ -40,12 +40,7 @@ impl Echo {
         };
         let socket = namespace.run(|| Socket::new(domain, Type::RAW, Some(protocol)))??;
         socket.connect(&SocketAddr::new(target, 0).into())?;
-        Ok(Self {
-            socket,
-            target,
-            identifier,
-            sequence: 0,
-        })
+        Ok(Self { socket, target, identifier, sequence: 0 })
     }
 
     /// Sends one request and waits for its reply. `None` when it does not come
@@ -89,11 +84,7 @@ impl Echo {
 
     fn request(&self) -> BytesMut {
         let mut packet = BytesMut::with_capacity(HEADER_BYTES + PAYLOAD_BYTES);
-        packet.put_u8(if self.target.is_ipv4() {
-            ECHO_REQUEST_V4
-        } else {
-            ECHO_REQUEST_V6
-        });
+        packet.put_u8(if self.target.is_ipv4() { ECHO_REQUEST_V4 } else { ECHO_REQUEST_V6 });
         packet.put_u8(0);
         packet.put_u16(0);
         packet.put_u16(self.identifier);
@@ -110,17 +101,12 @@ impl Echo {
     fn is_reply(&self, packet: &[u8]) -> bool {
         // A raw IPv4 socket gets the IP header too.
         let (offset, reply) = match self.target {
-            IpAddr::V4(_) => (
-                packet
-                    .first()
-                    .map_or(0, |first| usize::from(first & 0x0f) * 4),
-                ECHO_REPLY_V4,
-            ),
+            IpAddr::V4(_) => {
+                (packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4), ECHO_REPLY_V4)
+            }
             IpAddr::V6(_) => (0, ECHO_REPLY_V6),
         };
-        let Some(header) = packet
-            .get(offset..)
-            .and_then(|icmp| icmp.first_chunk::<HEADER_BYTES>())
+        let Some(header) = packet.get(offset..).and_then(|icmp| icmp.first_chunk::<HEADER_BYTES>())
         else {
             return false;
         };

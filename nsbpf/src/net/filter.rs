@@ -45,13 +45,8 @@ impl TcHook {
 #[must_use]
 pub fn add_clsact(ifindex: u32) -> Request {
     let mut message = message(ifindex, TcHandle::CLSACT);
-    message.header.handle = TcHandle {
-        major: TcHandle::CLSACT.major,
-        minor: 0,
-    };
-    message
-        .attributes
-        .push(TcAttribute::Kind("clsact".to_owned()));
+    message.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
+    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
     Request::replace(RouteNetlinkMessage::NewQueueDiscipline(message))
 }
 
@@ -66,9 +61,7 @@ pub fn attach(ifindex: u32, hook: TcHook, program: BorrowedFd<'_>, name: &str) -
     message.header.info = info(PRIORITY);
     #[expect(clippy::cast_sign_loss, reason = "a file descriptor is not negative")]
     let program = program.as_raw_fd() as u32;
-    message
-        .attributes
-        .push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
+    message.attributes.push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
     message.attributes.push(TcAttribute::Options(vec![
         TcOption::Bpf(TcFilterBpfOption::ProgFd(program)),
         TcOption::Bpf(TcFilterBpfOption::ProgName(name.to_owned())),
@@ -83,9 +76,7 @@ pub fn detach(ifindex: u32, hook: TcHook) -> Request {
     let mut message = message(ifindex, hook.parent());
     message.header.handle = TcHandle::from(HANDLE);
     message.header.info = info(PRIORITY);
-    message
-        .attributes
-        .push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
+    message.attributes.push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
     Request::change(RouteNetlinkMessage::DelTrafficFilter(message))
 }
 
@@ -100,10 +91,7 @@ pub fn attached(
         Ok(filters) => filters,
         // No clsact, so no filter (`tc_dump_tfilter`, Linux 6.18).
         Err(error)
-            if matches!(
-                error.errno(),
-                Some(Errno::INVAL | Errno::NOENT | Errno::OPNOTSUPP)
-            ) =>
+            if matches!(error.errno(), Some(Errno::INVAL | Errno::NOENT | Errno::OPNOTSUPP)) =>
         {
             return Ok(None);
         }
@@ -119,16 +107,13 @@ fn program_of_ours(message: RouteNetlinkMessage) -> Option<u32> {
     if message.header.info != info(PRIORITY) || u32::from(message.header.handle) != HANDLE {
         return None;
     }
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            TcAttribute::Options(options) => options.iter().find_map(|option| match option {
-                TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
-                _ => None,
-            }),
+    message.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Options(options) => options.iter().find_map(|option| match option {
+            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
             _ => None,
-        })
+        }),
+        _ => None,
+    })
 }
 
 fn info(priority: u16) -> u32 {

@@ -130,9 +130,7 @@ pub fn set_down(ifindex: u32) -> Request {
 /// Sets MAC address and MTU.
 #[must_use]
 pub fn set_mac_and_mtu(ifindex: u32, mac: [u8; 6], mtu: u32) -> Request {
-    set(LinkUnspec::new_with_index(ifindex)
-        .address(mac.to_vec())
-        .mtu(mtu))
+    set(LinkUnspec::new_with_index(ifindex).address(mac.to_vec()).mtu(mtu))
 }
 
 /// Moves the link to a group.
@@ -145,18 +143,14 @@ pub fn set_group(ifindex: u32, group: u32) -> Request {
 /// the kernel's RCU.
 #[must_use]
 pub fn delete_group(group: u32) -> Request {
-    let message = LinkMessageBuilder::<LinkUnspec>::new()
-        .link_group(group)
-        .build();
+    let message = LinkMessageBuilder::<LinkUnspec>::new().link_group(group).build();
     Request::change(RouteNetlinkMessage::DelLink(message))
 }
 
 /// The links of the socket's namespace.
 pub fn list(netlink: &mut Netlink) -> Result<Vec<Link>, NetlinkError> {
     let mut query = LinkMessage::default();
-    query
-        .attributes
-        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    query.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let dump = netlink.dump(&RouteNetlinkMessage::GetLink(query))?;
     Ok(dump.into_iter().filter_map(parse).collect())
 }

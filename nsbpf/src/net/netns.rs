@@ -149,10 +149,7 @@ pub fn users<'a>(
         };
         if wanted.contains(&namespace.ino()) {
             let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            users
-                .entry(namespace.ino())
-                .or_default()
-                .push((pid, name.trim_end().to_owned()));
+            users.entry(namespace.ino()).or_default().push((pid, name.trim_end().to_owned()));
         }
     }
     users
@@ -167,34 +164,22 @@ impl AsFd for NetNs {
 /// Runs a function on a thread that may change its namespace, and ends.
 fn visit<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
-        scope
-            .spawn(work)
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 fn create_here(path: &Path) -> Result<Created, NetNsError> {
     let failed = |operation| {
-        move |source: io::Error| NetNsError::Io {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
+        move |source: io::Error| NetNsError::Io { operation, path: path.to_owned(), source }
     };
     // SAFETY: only the network namespace of this thread changes; no file
     // descriptor table or memory that others share does.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
         .map_err(|source| failed("make a network namespace for")(source.into()))?;
     set_ipv6_defaults().map_err(failed("set IPv6 defaults for"))?;
-    let prepare = |source| NetNsError::Prepare {
-        path: path.to_owned(),
-        source,
-    };
+    let prepare = |source| NetNsError::Prepare { path: path.to_owned(), source };
     let mut netlink = Netlink::open().map_err(prepare)?;
-    netlink
-        .request(link::set_up(link::LOOPBACK))
-        .map_err(prepare)?;
+    netlink.request(link::set_up(link::LOOPBACK)).map_err(prepare)?;
     File::create_new(path).map_err(failed("create"))?;
     mount_bind("/proc/thread-self/ns/net", path)
         .map_err(|source| failed("mount a network namespace on")(source.into()))?;
@@ -209,7 +194,5 @@ fn set_ipv6_defaults() -> io::Result<()> {
         // A kernel without IPv6.
         return Ok(());
     }
-    DEFAULTS
-        .iter()
-        .try_for_each(|(name, value)| std::fs::write(folder.join(name), value))
+    DEFAULTS.iter().try_for_each(|(name, value)| std::fs::write(folder.join(name), value))
 }

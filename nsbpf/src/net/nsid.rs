@@ -76,10 +76,7 @@ impl<T> DeathWatch<T> {
         match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout)) {
             Ok(ready) => Ok(ready > 0),
             Err(Errno::INTR) => Ok(true),
-            Err(errno) => Err(NetlinkError::Socket {
-                operation: "wait",
-                source: errno.into(),
-            }),
+            Err(errno) => Err(NetlinkError::Socket { operation: "wait", source: errno.into() }),
         }
     }
 }
@@ -93,11 +90,7 @@ fn nsid_of(netlink: &mut Netlink, namespace: &NetNs) -> Result<Option<i32>, Netl
     assign.attributes = vec![fd.clone(), NsidAttribute::Id(NONE)];
     match netlink.request(Request::change(RouteNetlinkMessage::NewNsId(assign))) {
         // It has one: a veth pair between the two makes the kernel give it.
-        Ok(())
-        | Err(NetlinkError::Refused {
-            errno: Errno::EXIST,
-            ..
-        }) => {}
+        Ok(()) | Err(NetlinkError::Refused { errno: Errno::EXIST, .. }) => {}
         Err(error) => return Err(error),
     }
     let mut query = NsidMessage::default();
@@ -110,11 +103,8 @@ fn nsid_of(netlink: &mut Netlink, namespace: &NetNs) -> Result<Option<i32>, Netl
 }
 
 fn number(message: &NsidMessage) -> Option<i32> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NsidAttribute::Id(nsid) if *nsid != NONE => Some(*nsid),
-            _ => None,
-        })
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NsidAttribute::Id(nsid) if *nsid != NONE => Some(*nsid),
+        _ => None,
+    })
 }

@@ -82,19 +82,13 @@ impl Request {
     /// Creates an object; one that exists is an error.
     #[must_use]
     pub fn create(message: RouteNetlinkMessage) -> Self {
-        Self {
-            message,
-            flags: NLM_F_CREATE | NLM_F_EXCL,
-        }
+        Self { message, flags: NLM_F_CREATE | NLM_F_EXCL }
     }
 
     /// Creates an object or takes the place of one.
     #[must_use]
     pub fn replace(message: RouteNetlinkMessage) -> Self {
-        Self {
-            message,
-            flags: NLM_F_CREATE | NLM_F_REPLACE,
-        }
+        Self { message, flags: NLM_F_CREATE | NLM_F_REPLACE }
     }
 
     /// Changes or deletes an object that exists.
@@ -118,35 +112,20 @@ impl Netlink {
         let failed = |operation| move |source| NetlinkError::Socket { operation, source };
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("open"))?;
         socket.bind_auto().map_err(failed("bind"))?;
-        socket
-            .connect(&SocketAddr::new(0, 0))
-            .map_err(failed("connect"))?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connect"))?;
         // Acknowledgements without a copy of the request, and with a reason.
-        socket
-            .set_cap_ack(true)
-            .map_err(failed("set NETLINK_CAP_ACK"))?;
-        socket
-            .set_ext_ack(true)
-            .map_err(failed("set NETLINK_EXT_ACK"))?;
+        socket.set_cap_ack(true).map_err(failed("set NETLINK_CAP_ACK"))?;
+        socket.set_ext_ack(true).map_err(failed("set NETLINK_EXT_ACK"))?;
         // Dumps honour what the request asks for; since Linux 4.20.
-        socket
-            .set_netlink_get_strict_chk(true)
-            .map_err(failed("set NETLINK_GET_STRICT_CHK"))?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-            received: BytesMut::with_capacity(RECEIVE_BYTES),
-        })
+        socket.set_netlink_get_strict_chk(true).map_err(failed("set NETLINK_GET_STRICT_CHK"))?;
+        Ok(Self { socket, sequence: 0, received: BytesMut::with_capacity(RECEIVE_BYTES) })
     }
 
     /// Joins a multicast group, whose messages [`Netlink::next_event`] returns.
     pub(super) fn join(&mut self, group: u32) -> Result<(), NetlinkError> {
         self.socket
             .add_membership(group)
-            .map_err(|source| NetlinkError::Socket {
-                operation: "join a multicast group",
-                source,
-            })
+            .map_err(|source| NetlinkError::Socket { operation: "join a multicast group", source })
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -174,10 +153,7 @@ impl Netlink {
                     .exchange(&datagram, first, pending)
                     .map_err(|error| BatchError { index: done, error })?;
                 if let (None, Some((place, error))) = (&failure, refused) {
-                    failure = Some(BatchError {
-                        index: done + place,
-                        error,
-                    });
+                    failure = Some(BatchError { index: done + place, error });
                 }
                 done += pending;
                 pending = 0;
@@ -247,10 +223,7 @@ impl Netlink {
                     NetlinkPayload::InnerMessage(inner) => objects.push(inner),
                     NetlinkPayload::Done(done) if done.code < 0 => {
                         let errno = Errno::from_raw_os_error(-done.code);
-                        return Err(NetlinkError::Refused {
-                            errno,
-                            message: None,
-                        });
+                        return Err(NetlinkError::Refused { errno, message: None });
                     }
                     NetlinkPayload::Done(_) => return Ok((!interrupted).then_some(objects)),
                     NetlinkPayload::Error(error) => return Err(refusal(&error)),
@@ -271,10 +244,7 @@ impl Netlink {
                 Ok(_) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(NetlinkError::Socket {
-                        operation: "receive",
-                        source,
-                    });
+                    return Err(NetlinkError::Socket { operation: "receive", source });
                 }
             }
         }
@@ -305,10 +275,7 @@ impl Netlink {
         self.socket
             .send(datagram, 0)
             .map(drop)
-            .map_err(|source| NetlinkError::Socket {
-                operation: "send",
-                source,
-            })
+            .map_err(|source| NetlinkError::Socket { operation: "send", source })
     }
 
     /// Sends a datagram of requests and waits for that many answers; returns the
@@ -351,9 +318,7 @@ fn refusal(error: &rtnetlink::packet_core::ErrorMessage) -> NetlinkError {
         .flatten()
         .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)
         .map(|attribute| {
-            String::from_utf8_lossy(attribute.value())
-                .trim_end_matches('\0')
-                .to_owned()
+            String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned()
         });
     let errno = Errno::from_raw_os_error(error.raw_code().saturating_neg());
     NetlinkError::Refused { errno, message }

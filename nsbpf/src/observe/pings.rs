@@ -34,21 +34,14 @@ pub fn ring(lab: &Lab) -> Vec<Pair> {
     for (id, interface) in lab.interfaces() {
         for address in &interface.addresses {
             let subnet = (interface.bridge.clone(), address.trunc());
-            subnets
-                .entry(subnet)
-                .or_default()
-                .push((id.namespace.clone(), *address));
+            subnets.entry(subnet).or_default().push((id.namespace.clone(), *address));
         }
     }
     let mut pairs = Vec::new();
     for members in subnets.values().filter(|members| members.len() > 1) {
         let next = members.iter().cycle().skip(1);
         for ((from, _), (to, address)) in members.iter().zip(next) {
-            pairs.push(Pair {
-                from: from.clone(),
-                to: to.clone(),
-                target: address.addr(),
-            });
+            pairs.push(Pair { from: from.clone(), to: to.clone(), target: address.addr() });
         }
     }
     pairs
@@ -166,9 +159,7 @@ impl Pingers {
             .collect();
         let mut pairs = Vec::new();
         for first in firsts {
-            let pinger = first
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let pinger = first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             pairs.push(Background::start(pinger, patience));
         }
         Ok(Self { pairs })
@@ -177,12 +168,8 @@ impl Pingers {
     /// What came of all pings so far.
     #[must_use]
     pub fn reports(&self) -> Vec<PingReport> {
-        let lock = |pair: &Background| {
-            pair.report
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        };
+        let lock =
+            |pair: &Background| pair.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.pairs.iter().map(lock).collect()
     }
 }
@@ -201,11 +188,7 @@ impl Background {
                 *shared.lock().unwrap_or_else(PoisonError::into_inner) = pinger.report();
             }
         });
-        Self {
-            report,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { report, stop: Some(stop), thread: Some(thread) }
     }
 }
 
@@ -238,10 +221,7 @@ mod tests {
     #[test]
     fn two_namespaces_ping_both_ways() {
         let quickstart = include_str!("../../../labs/quickstart.yaml");
-        assert_eq!(
-            pairs(quickstart),
-            ["vnet0 vnet1 10.0.0.2", "vnet1 vnet0 10.0.0.1"]
-        );
+        assert_eq!(pairs(quickstart), ["vnet0 vnet1 10.0.0.2", "vnet1 vnet0 10.0.0.1"]);
     }
 
     #[test]

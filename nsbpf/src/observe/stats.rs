@@ -75,11 +75,7 @@ impl Watch {
                 _ => None,
             })
             .collect();
-        Ok(Self {
-            reader: StatsReader::open(store)?,
-            ports,
-            last: None,
-        })
+        Ok(Self { reader: StatsReader::open(store)?, ports, last: None })
     }
 
     /// Reads all counters. Rates are those since the read before; the first one
@@ -98,8 +94,7 @@ impl Watch {
             .enumerate()
             .map(|(place, ((id, _), stats))| {
                 let before = self.last.as_ref().and_then(|(when, last)| {
-                    last.get(place)
-                        .map(|last| (now.duration_since(*when), last))
+                    last.get(place).map(|last| (now.duration_since(*when), last))
                 });
                 InterfaceReport {
                     interface: id.to_string(),
@@ -135,11 +130,7 @@ fn direction(now: &Direction, before: Option<(Duration, &Direction)>) -> Directi
 
 #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
 fn rate(count: u64, time: Duration) -> f64 {
-    if time.is_zero() {
-        0.0
-    } else {
-        count as f64 / time.as_secs_f64()
-    }
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
 }
 
 #[cfg(test)]
@@ -151,29 +142,11 @@ mod tests {
     #[test]
     fn a_rate_is_what_came_since_the_last_read() {
         let mut before = Direction::default();
-        before.count(
-            Class::Ipv4Udp,
-            Cell {
-                packets: 100,
-                bytes: 10_000,
-            },
-        );
+        before.count(Class::Ipv4Udp, Cell { packets: 100, bytes: 10_000 });
         let mut now = before;
-        now.count(
-            Class::Arp,
-            Cell {
-                packets: 20,
-                bytes: 1_000,
-            },
-        );
+        now.count(Class::Arp, Cell { packets: 20, bytes: 1_000 });
         let report = direction(&now, Some((Duration::from_secs(2), &before)));
-        assert_eq!(
-            report.total,
-            Tally {
-                packets: 120,
-                bytes: 11_000
-            }
-        );
+        assert_eq!(report.total, Tally { packets: 120, bytes: 11_000 });
         assert!((report.packets_per_second - 10.0).abs() < 1e-9);
         assert!((report.bits_per_second - 4_000.0).abs() < 1e-9);
         assert_eq!(report.arp.packets, 20);

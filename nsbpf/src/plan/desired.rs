@@ -59,35 +59,20 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
             id: id.clone(),
             number,
             host: end(host_name.as_str(), slot, number, port::End::Host),
-            inner: Some(end(
-                id.interface.as_str(),
-                slot,
-                number,
-                port::End::Namespace,
-            )),
+            inner: Some(end(id.interface.as_str(), slot, number, port::End::Namespace)),
             bridge: Some(interface.bridge.clone()),
             up: true,
         }));
         for address in &interface.addresses {
             let (id, address) = (id.clone(), *address);
-            add(Object::Address(Address {
-                id,
-                number,
-                address,
-                ours: true,
-            }));
+            add(Object::Address(Address { id, number, address, ours: true }));
         }
         let ingress = match settings.ingress {
             IngressHook::Tc => HookPoint::TcIngress,
             IngressHook::Xdp => HookPoint::Xdp,
         };
         for point in [ingress, HookPoint::TcEgress] {
-            add(Object::Hook(Hook {
-                id: id.clone(),
-                number,
-                point,
-                current: true,
-            }));
+            add(Object::Hook(Hook { id: id.clone(), number, point, current: true }));
         }
         add(Object::Up(Up { id, number }));
     }
@@ -105,11 +90,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
 }
 
 fn end(name: &str, slot: Slot, number: u16, end: port::End) -> End {
-    End {
-        name: name.to_owned(),
-        mac: slot.mac(number, end),
-        mtu: MTU,
-    }
+    End { name: name.to_owned(), mac: slot.mac(number, end), mtu: MTU }
 }
 
 /// A slot that follows from the lab's name, or the next one that is free.
@@ -141,11 +122,7 @@ impl<'a> Numbers<'a> {
                 _ => None,
             })
             .collect();
-        Self {
-            state,
-            used,
-            next: 0,
-        }
+        Self { state, used, next: 0 }
     }
 
     fn of_interface(&mut self, key: &Key) -> Result<u16, PlanError> {
@@ -162,9 +139,7 @@ impl<'a> Numbers<'a> {
         if let Some(Object::Bridge(bridge)) = self.state.objects.get(&Key::Bridge(name.clone())) {
             return Ok(bridge.number);
         }
-        let number = (0..=u16::MAX)
-            .rev()
-            .find(|number| !self.used.contains(number));
+        let number = (0..=u16::MAX).rev().find(|number| !self.used.contains(number));
         self.take(number)
     }
 

@@ -110,9 +110,7 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
     // Parents come before what hangs on them, so one pass in order finds all.
     for (key, object) in &state.objects {
         let with_parent = parent(object).is_some_and(|parent| gone.contains(&parent));
-        let replaced = wanted
-            .get(key)
-            .is_some_and(|to| to != object && !alters(object, to));
+        let replaced = wanted.get(key).is_some_and(|to| to != object && !alters(object, to));
         if with_parent || replaced || !wanted.contains_key(key) {
             gone.insert(key.clone());
         }
@@ -132,10 +130,7 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
         match state.objects.get(key) {
             Some(from) if !gone.contains(key) => {
                 if from != object || renewed {
-                    steps.push(Step::Change {
-                        from: from.clone(),
-                        to: object.clone(),
-                    });
+                    steps.push(Step::Change { from: from.clone(), to: object.clone() });
                 }
             }
             _ => steps.push(Step::Add(object.clone())),
@@ -160,23 +155,11 @@ fn alters(from: &Object, to: &Object) -> bool {
     match (from, to) {
         (Object::Netns(from), Object::Netns(_)) => from.progress == NetnsProgress::Unpublished,
         (Object::Bridge(from), Object::Bridge(to)) => {
-            let Bridge {
-                name: _,
-                number,
-                end,
-                up: _,
-            } = from;
+            let Bridge { name: _, number, end, up: _ } = from;
             *number == to.number && end.name == to.end.name
         }
         (Object::Veth(from), Object::Veth(to)) => {
-            let Veth {
-                id: _,
-                number,
-                host,
-                inner,
-                bridge: _,
-                up: _,
-            } = from;
+            let Veth { id: _, number, host, inner, bridge: _, up: _ } = from;
             let inner_name =
                 |veth: &Option<crate::state::End>| veth.as_ref().map(|end| end.name.clone());
             *number == to.number
@@ -224,11 +207,7 @@ fn refuse_taken_link(
         None => Ok(()),
         Some(owner) => {
             let (name, owner) = (name.clone(), owner.clone());
-            Err(PlanError::LinkTaken {
-                name,
-                what: what(),
-                owner,
-            })
+            Err(PlanError::LinkTaken { name, what: what(), owner })
         }
     }
 }

@@ -1,0 +1,223 @@
+//! The engine: from any state to the one that is wanted.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use libtest_mimic::Failed;
+use nsbpf::apply::{Converged, converge, take_down};
+use nsbpf::datapath::{OBJECT_DIGEST, StatsReader};
+use nsbpf::lab::Lab;
+use nsbpf::plan::Settings;
+use nsbpf::state::{IngressHook, Object, State};
+use nsbpf::store::{LabLock, Store};
+
+use crate::Test;
+use crate::world::{ip, ip_json};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("engine::up_again_changes_nothing", up_again),
+    ("engine::an_edit_changes_only_what_differs", edit),
+    ("engine::drift_is_put_right", drift),
+    ("engine::the_hook_can_be_switched", switch_hook),
+    ("engine::an_unfinished_link_is_taken_away", unfinished_link),
+    ("engine::a_lost_folder_is_no_obstacle", lost_folder),
+    ("engine::an_interrupt_undoes", interrupt),
+    ("engine::a_hundred_namespaces", hundred),
+];
+
+/// A lab that is up for the length of a test.
+pub(crate) struct Up {
+    pub(crate) store: Store,
+    lock: Option<LabLock>,
+}
+
+impl Up {
+    pub(crate) fn new(lab: &Lab) -> Self {
+        let store = Store::new(&lab.name);
+        let lock = store.lock().expect("lock the lab");
+        Self { store, lock: Some(lock) }
+    }
+
+    #[track_caller]
+    pub(crate) fn converge(&self, lab: &Lab, ingress: IngressHook) -> Converged {
+        let settings = Settings { ingress, object: OBJECT_DIGEST.to_owned() };
+        converge(&self.store, lab, &settings, &AtomicBool::new(false))
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn down(mut self) {
+        let down = take_down(&self.store).unwrap_or_else(|error| panic!("{error}"));
+        assert!(down.lingering.is_empty(), "{:?}", down.lingering);
+        self.lock.take().expect("still locked").retire();
+    }
+}
+
+pub(crate) fn quickstart() -> Lab {
+    lab(include_str!("../../../labs/quickstart.yaml"))
+}
+
+pub(crate) fn lab(source: &str) -> Lab {
+    Lab::parse(source, "lab.yaml").unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The port number of an interface.
+pub(crate) fn port(state: &State, interface: &str) -> u16 {
+    let number = state.objects.values().find_map(|object| match object {
+        Object::Veth(veth) if veth.id.to_string() == interface => Some(veth.number),
+        _ => None,
+    });
+    number.expect(interface)
+}
+
+fn up_again() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    assert!(up.converge(&lab, IngressHook::Tc).steps > 0);
+    let before = ip(&["link"]);
+    assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
+    assert_eq!(ip(&["link"]), before);
+    up.down();
+    Ok(())
+}
+
+fn edit() -> Result<(), Failed> {
+    let before = quickstart();
+    let after = lab("name: quickstart
+bridges: { br0: {}, br1: {} }
+namespaces:
+  vnet0: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }
+  vnet1: { interfaces: { eth0: { bridge: br1, addresses: [10.0.0.7/24] } } }
+  vnet2: { interfaces: { eth0: { bridge: br0 }, eth1: { bridge: br1 } } }
+");
+    let up = Up::new(&before);
+    // Not kept: a survey holds the namespaces open.
+    let port = port(&up.converge(&before, IngressHook::Tc).survey.state, "vnet0/eth0");
+    let untouched = || {
+        let link = ip_json(&["-netns", "vnet0", "link", "show", "eth0"]);
+        (link[0]["ifindex"].clone(), link[0]["address"].clone())
+    };
+    let identity = untouched();
+    let counted = || StatsReader::open(&up.store).unwrap().read(port);
+    let packets = counted()?.tx.total().packets;
+    up.converge(&after, IngressHook::Tc);
+    assert_eq!(untouched(), identity);
+    assert!(counted()?.tx.total().packets >= packets, "counters began anew");
+    let addresses = |namespace: &str| -> BTreeSet<String> {
+        let shown = ip_json(&["-netns", namespace, "address", "show", "eth0"]);
+        let infos = shown[0]["addr_info"].as_array().unwrap();
+        let global = infos.iter().filter(|info| info["scope"] == "global");
+        global.map(|info| info["local"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(addresses("vnet0"), ["10.0.0.1".to_owned(), "fd00::1".to_owned()].into());
+    assert_eq!(addresses("vnet1"), ["10.0.0.7".to_owned()].into());
+    assert_eq!(ip_json(&["link", "show", "vnet1-eth0"])[0]["master"], "br1");
+    assert_eq!(ip_json(&["link", "show", "vnet2-eth1"])[0]["master"], "br1");
+    // And back: what is too much goes.
+    up.converge(&before, IngressHook::Tc);
+    assert!(!ip(&["netns", "list"]).contains("vnet2"));
+    assert!(!ip(&["link"]).contains("br1"));
+    assert_eq!(up.converge(&before, IngressHook::Tc).steps, 0);
+    assert_eq!(untouched(), identity);
+    up.down();
+    Ok(())
+}
+
+fn drift() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    up.converge(&lab, IngressHook::Tc);
+    let foreign = "10.9.9.9/24";
+    for change in [
+        "link set br0 down",
+        "link set vnet0-eth0 nomaster",
+        "link set vnet1-eth0 mtu 1400 down",
+        "-netns vnet0 address delete 10.0.0.1/24 dev eth0",
+        "-netns vnet1 link set eth0 down",
+    ] {
+        ip(&change.split(' ').collect::<Vec<_>>());
+        assert!(up.converge(&lab, IngressHook::Tc).steps > 0, "{change}");
+        assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0, "{change}");
+    }
+    assert_eq!(ip_json(&["link", "show", "vnet0-eth0"])[0]["master"], "br0");
+    assert_eq!(ip_json(&["link", "show", "vnet1-eth0"])[0]["mtu"], 1500);
+    // A name that `ip netns` lost, with the namespace behind it.
+    ip(&["netns", "delete", "vnet0"]);
+    assert!(up.converge(&lab, IngressHook::Tc).steps > 0);
+    ip(&["netns", "exec", "vnet0", "true"]);
+    // What others add to a namespace of ours stays.
+    ip(&["-netns", "vnet0", "address", "add", foreign, "dev", "eth0"]);
+    assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
+    assert!(ip(&["-netns", "vnet0", "address"]).contains(foreign));
+    up.down();
+    Ok(())
+}
+
+fn switch_hook() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    let has_xdp = || !ip_json(&["link", "show", "vnet0-eth0"])[0]["xdp"].is_null();
+    for ingress in [IngressHook::Tc, IngressHook::Xdp, IngressHook::Tc] {
+        up.converge(&lab, ingress);
+        assert_eq!(has_xdp(), ingress == IngressHook::Xdp);
+        assert_eq!(up.converge(&lab, ingress).steps, 0);
+    }
+    up.down();
+    Ok(())
+}
+
+/// A link with the birth mark and no alias: what a run leaves that is killed
+/// between two messages.
+fn unfinished_link() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    up.converge(&lab, IngressHook::Tc);
+    ip(&["link", "set", "vnet0-eth0", "alias", ""]);
+    ip(&["link", "set", "br0", "alias", ""]);
+    up.converge(&lab, IngressHook::Tc);
+    assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
+    ip(&["link", "set", "vnet1-eth0", "alias", ""]);
+    up.down();
+    Ok(())
+}
+
+fn lost_folder() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    up.converge(&lab, IngressHook::Tc);
+    up.store.remove_folder()?;
+    assert!(up.converge(&lab, IngressHook::Tc).steps > 0);
+    assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
+    up.store.remove_folder()?;
+    up.down();
+    Ok(())
+}
+
+fn interrupt() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    let settings = Settings { ingress: IngressHook::Tc, object: OBJECT_DIGEST.to_owned() };
+    let error = converge(&up.store, &lab, &settings, &AtomicBool::new(true)).unwrap_err();
+    assert!(error.to_string().starts_with("interrupted"), "{error}");
+    assert!(!up.store.folder().exists());
+    up.down();
+    Ok(())
+}
+
+fn hundred() -> Result<(), Failed> {
+    use std::fmt::Write as _;
+    let mut source = "name: many\nbridges: { br0: {} }\nnamespaces:\n".to_owned();
+    for number in 1..=100 {
+        writeln!(
+            source,
+            "  n{number}: {{ interfaces: {{ eth0: {{ bridge: br0, addresses: [10.0.0.{number}/24] }} }} }}"
+        )?;
+    }
+    let lab = lab(&source);
+    let up = Up::new(&lab);
+    up.converge(&lab, IngressHook::Tc);
+    assert_eq!(ip(&["netns", "list"]).lines().count(), 100);
+    assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
+    up.down();
+    Ok(())
+}

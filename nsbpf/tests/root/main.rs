@@ -1,0 +1,50 @@
+//! Tests that take root: programs under `BPF_PROG_TEST_RUN` (tier 2) and real
+//! topologies (tier 3), each in a mount and a network namespace of its own, and
+//! each followed by a look for leaks.
+//!
+//! Run them one at a time (`--test-threads=1`): loaded programs and maps are
+//! visible to the whole machine, so that a leak of one test would be another's.
+
+mod command;
+mod engine;
+mod isolation;
+mod leaks;
+mod programs;
+mod refusals;
+mod run;
+mod truth;
+mod world;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Test = (&'static str, fn() -> Result<(), Failed>);
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let why_not = why_not();
+    let tests: Vec<Test> =
+        [programs::TESTS, engine::TESTS, run::TESTS, refusals::TESTS, truth::TESTS].concat();
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            let trial = Trial::test(name, move || isolation::isolated(test));
+            match why_not {
+                Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+                None => trial,
+            }
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Why the tests cannot run here.
+fn why_not() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root");
+    }
+    let ip = std::process::Command::new("ip").arg("-V").output();
+    if !ip.is_ok_and(|ip| ip.status.success()) {
+        return Some("needs iproute2");
+    }
+    None
+}

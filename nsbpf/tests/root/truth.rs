@@ -1,0 +1,322 @@
+//! Counters against what sockets say: exact packets, exact bytes.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use nsbpf::datapath::StatsReader;
+use nsbpf::net::NetNs;
+use nsbpf::state::IngressHook;
+use nsbpf_common::stats::{Cell, Class, PortStats};
+
+use crate::Test;
+use crate::engine::{Up, lab, port};
+use crate::world::{ip_json, netns, udp};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("truth::udp_ipv4_under_tc", || udp_is_exact(IngressHook::Tc, V4)),
+    ("truth::udp_ipv4_under_xdp", || udp_is_exact(IngressHook::Xdp, V4)),
+    ("truth::udp_ipv6_under_tc", || udp_is_exact(IngressHook::Tc, V6)),
+    ("truth::udp_ipv6_under_xdp", || udp_is_exact(IngressHook::Xdp, V6)),
+    ("truth::segmentation_offload_under_tc", || gso_is_exact(IngressHook::Tc)),
+    ("truth::segmentation_offload_under_xdp", || gso_is_exact(IngressHook::Xdp)),
+    ("truth::tcp_under_tc", || tcp_is_exact(IngressHook::Tc)),
+    ("truth::tcp_under_xdp", || tcp_is_exact(IngressHook::Xdp)),
+    ("truth::vlan_tags_under_tc", || vlan_is_exact(IngressHook::Tc)),
+    ("truth::vlan_tags_under_xdp", || vlan_is_exact(IngressHook::Xdp)),
+];
+
+const LAB: &str = "
+name: truth
+bridges: { br0: {} }
+namespaces:
+  a: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }
+  b: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.2/24, 'fd00::2/64'] } } }
+";
+
+/// Addresses of both namespaces, and the class and the bytes of headers of a UDP
+/// datagram between them.
+#[derive(Clone, Copy)]
+struct Family {
+    a: &'static str,
+    b: &'static str,
+    class: Class,
+    header_bytes: u64,
+}
+
+const V4: Family =
+    Family { a: "10.0.0.1", b: "10.0.0.2", class: Class::Ipv4Udp, header_bytes: 14 + 20 + 8 };
+const V6: Family =
+    Family { a: "fd00::1", b: "fd00::2", class: Class::Ipv6Udp, header_bytes: 14 + 40 + 8 };
+
+/// A lab of two namespaces that is up, and its counters.
+struct Ground {
+    up: Up,
+    reader: StatsReader,
+    ports: [u16; 2],
+    a: NetNs,
+    b: NetNs,
+}
+
+impl Ground {
+    fn new(ingress: IngressHook) -> Self {
+        let lab = lab(LAB);
+        let up = Up::new(&lab);
+        let survey = up.converge(&lab, ingress).survey;
+        let ports = ["a/eth0", "b/eth0"].map(|interface| port(&survey.state, interface));
+        let reader = StatsReader::open(&up.store).expect("open the counters");
+        Self { up, reader, ports, a: netns("a"), b: netns("b") }
+    }
+
+    fn read(&self) -> [PortStats; 2] {
+        self.ports.map(|port| self.reader.read(port).expect("read a counter"))
+    }
+
+    fn down(self) {
+        let Self { up, reader, ports: _, a, b } = self;
+        drop((reader, a, b));
+        up.down();
+    }
+}
+
+fn grown(before: Cell, after: Cell) -> Cell {
+    Cell { packets: after.packets - before.packets, bytes: after.bytes - before.bytes }
+}
+
+/// Sockets of both namespaces, each connected to the other; both neighbours
+/// resolved.
+fn sockets(ground: &Ground, family: Family) -> [UdpSocket; 2] {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let a = udp(&ground.a, address(family.a));
+    let b = udp(&ground.b, address(family.b));
+    a.connect(b.local_addr().unwrap()).unwrap();
+    b.connect(a.local_addr().unwrap()).unwrap();
+    for [from, to] in [[&a, &b], [&b, &a]] {
+        to.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        from.send(b"first").unwrap();
+        to.recv(&mut [0; 16]).expect("the first datagram");
+    }
+    [a, b]
+}
+
+fn udp_is_exact(ingress: IngressHook, family: Family) -> Result<(), Failed> {
+    const COUNT: u64 = 1000;
+    let ground = Ground::new(ingress);
+    let [a, b] = sockets(&ground, family);
+    for payload in [1_u64, 18, 512, 1452] {
+        for (from, to, sender, receiver) in [(&a, &b, 0, 1), (&b, &a, 1, 0)] {
+            let before = ground.read();
+            let mut received = 0;
+            let mut buffer = [0; 2048];
+            for _ in 0..COUNT {
+                from.send(&vec![0x6e; payload as usize])?;
+                // One at a time: nothing has a reason to be dropped.
+                received += to.recv(&mut buffer)? as u64;
+            }
+            let after = ground.read();
+            assert_eq!(received, COUNT * payload);
+            let expected = Cell { packets: COUNT, bytes: COUNT * (family.header_bytes + payload) };
+            let class = family.class;
+            let tx = grown(before[sender].tx[class], after[sender].tx[class]);
+            let rx = grown(before[receiver].rx[class], after[receiver].rx[class]);
+            assert_eq!(tx, expected, "tx, {payload} bytes");
+            assert_eq!(rx, expected, "rx, {payload} bytes");
+            let back = grown(before[receiver].tx[class], after[receiver].tx[class]);
+            assert_eq!(back, Cell::default(), "nobody answered");
+        }
+    }
+    drop((a, b));
+    flood_adds_up(&ground, family)?;
+    ground.down();
+    Ok(())
+}
+
+/// More than the receiver takes: what was sent is what was received and what
+/// the kernel names as dropped, and we count what came through the hooks.
+fn flood_adds_up(ground: &Ground, family: Family) -> Result<(), Failed> {
+    const COUNT: u64 = 20_000;
+    let [a, b] = sockets(ground, family);
+    let before = ground.read();
+    let dropped_before = dropped_in_queues();
+    for _ in 0..COUNT {
+        a.send(&[0; 100])?;
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let [sender, receiver] = ground.read();
+        let tx = grown(before[0].tx[family.class], sender.tx[family.class]).packets;
+        let rx = grown(before[1].rx[family.class], receiver.rx[family.class]).packets;
+        let dropped = dropped_in_queues() - dropped_before;
+        if tx + dropped == COUNT && rx == tx {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{COUNT} sent, {tx} counted as sent, {rx} as received, {dropped} dropped"
+        );
+        std::thread::yield_now();
+    }
+    drop(b);
+    Ok(())
+}
+
+/// What the kernel says it dropped between the sender's stack and the bridge.
+fn dropped_in_queues() -> u64 {
+    let dropped = |link: serde_json::Value| {
+        ["rx", "tx"]
+            .map(|way| link[0]["stats64"][way]["dropped"].as_u64().unwrap())
+            .iter()
+            .sum::<u64>()
+    };
+    dropped(ip_json(&["-netns", "a", "-statistics", "link", "show", "eth0"]))
+        + dropped(ip_json(&["-statistics", "link", "show", "a-eth0"]))
+}
+
+/// One GSO packet counts as the datagrams that the receiver gets.
+fn gso_is_exact(ingress: IngressHook) -> Result<(), Failed> {
+    const SEGMENT: u64 = 1000;
+    let ground = Ground::new(ingress);
+    let [a, b] = sockets(&ground, V4);
+    set_option(&a, libc::SOL_UDP, libc::UDP_SEGMENT, SEGMENT as i32)?;
+    for bytes in [10_000_u64, 9_500, 1_000, 999, 1_001] {
+        let datagrams = bytes.div_ceil(SEGMENT);
+        let before = ground.read();
+        a.send(&vec![0x6e; bytes as usize])?;
+        let mut received = 0;
+        for _ in 0..datagrams {
+            received += b.recv(&mut [0; 2048])? as u64;
+        }
+        assert_eq!(received, bytes);
+        let after = ground.read();
+        let expected = Cell { packets: datagrams, bytes: bytes + datagrams * V4.header_bytes };
+        assert_eq!(grown(before[0].tx[V4.class], after[0].tx[V4.class]), expected, "tx {bytes}");
+        assert_eq!(grown(before[1].rx[V4.class], after[1].rx[V4.class]), expected, "rx {bytes}");
+    }
+    drop((a, b));
+    ground.down();
+    Ok(())
+}
+
+fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: i32) -> std::io::Result<()> {
+    // SAFETY: the value is as long as told.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// The sender's TCP knows how many segments and bytes it sent.
+fn tcp_is_exact(ingress: IngressHook) -> Result<(), Failed> {
+    const BYTES: usize = 8_000_000;
+    /// Ethernet, IPv4, TCP with timestamps.
+    const HEADER_BYTES: u64 = 14 + 20 + 32;
+    /// What a SYN has besides: MSS, SACK permitted, window scale.
+    const SYN_EXTRA_BYTES: u64 = 8;
+    let ground = Ground::new(ingress);
+    let listener = ground.b.run(|| TcpListener::bind("10.0.0.2:0"))??;
+    let address: SocketAddr = listener.local_addr()?;
+    let mut sender = ground.a.run(|| TcpStream::connect(address))??;
+    let (mut receiver, _) = listener.accept()?;
+    let reading = std::thread::spawn(move || {
+        let mut whole = vec![0; BYTES];
+        receiver.read_exact(&mut whole).map(|()| receiver)
+    });
+    sender.write_all(&vec![0x6e; BYTES])?;
+    let receiver = reading.join().expect("the reader")?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let (segments, bytes) = sent(&sender)?;
+        let tx = ground.read()[0].tx[Class::Ipv4Tcp];
+        let expected =
+            Cell { packets: segments, bytes: bytes + segments * HEADER_BYTES + SYN_EXTRA_BYTES };
+        if tx == expected {
+            break;
+        }
+        assert!(Instant::now() < deadline, "counted {tx:?}, TCP sent {expected:?}");
+        std::thread::yield_now();
+    }
+    drop((sender, receiver, listener));
+    ground.down();
+    Ok(())
+}
+
+/// Segments and bytes that a TCP socket sent, retransmissions included:
+/// `tcpi_segs_out` and `tcpi_bytes_sent` of `struct tcp_info`.
+fn sent(socket: &TcpStream) -> std::io::Result<(u64, u64)> {
+    let mut info = [0_u8; 256];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: the buffer is as long as told.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    let segments = u32::from_ne_bytes(info[136..140].try_into().unwrap());
+    let bytes = u64::from_ne_bytes(info[200..208].try_into().unwrap());
+    Ok((segments.into(), bytes))
+}
+
+/// A tagged frame counts with its tag, whether the kernel keeps that in the
+/// frame (XDP) or beside it (tc).
+fn vlan_is_exact(ingress: IngressHook) -> Result<(), Failed> {
+    const COUNT: u64 = 100;
+    const PAYLOAD: usize = 50;
+    let ground = Ground::new(ingress);
+    let broadcast = [0xff; 6];
+    let mut frame = [broadcast.as_slice(), &[0x02, 0, 0, 0, 0, 1], &[0x81, 0, 0, 7]].concat();
+    // IPv4, UDP, nobody listens.
+    frame.extend([0x08, 0x00, 0x45, 0, 0, 28 + PAYLOAD as u8, 0, 0, 0, 0, 64, 17, 0, 0]);
+    frame.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 9, 0, 9, 0, 8 + PAYLOAD as u8, 0, 0]);
+    frame.extend([0x6e; PAYLOAD]);
+    let before = ground.read();
+    ground.a.run(|| send_frames(&frame, COUNT))??;
+    let expected = Cell { packets: COUNT, bytes: COUNT * frame.len() as u64 };
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let after = ground.read();
+        let tx = grown(before[0].tx[Class::Ipv4Udp], after[0].tx[Class::Ipv4Udp]);
+        let rx = grown(before[1].rx[Class::Ipv4Udp], after[1].rx[Class::Ipv4Udp]);
+        if (tx, rx) == (expected, expected) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "tx {tx:?}, rx {rx:?}, expected {expected:?}");
+        std::thread::yield_now();
+    }
+    ground.down();
+    Ok(())
+}
+
+/// Sends raw frames out of `eth0` of the current namespace.
+fn send_frames(frame: &[u8], count: u64) -> std::io::Result<()> {
+    use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    // SAFETY: a plain C string.
+    let ifindex = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) };
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: `sockaddr_ll` is a kind of socket address.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = ifindex as i32;
+    // SAFETY: initialised above, with that length.
+    let address =
+        unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+    for _ in 0..count {
+        socket.send_to(frame, &address)?;
+    }
+    Ok(())
+}

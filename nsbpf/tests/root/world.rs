@@ -1,0 +1,52 @@
+//! Witnesses from outside: what iproute2 and plain sockets say.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nsbpf::net::NetNs;
+use serde_json::Value;
+
+/// Runs `ip` and returns what it prints.
+#[track_caller]
+pub(crate) fn ip(arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        Command::new("ip").args(arguments).output().expect("start ip");
+    assert!(status.success(), "ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("ip prints UTF-8")
+}
+
+/// Runs `ip -json` and returns what it prints.
+#[track_caller]
+pub(crate) fn ip_json(arguments: &[&str]) -> Value {
+    let text = ip(&[&["-json"], arguments].concat());
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("ip printed {text:?}: {error}"))
+}
+
+/// All that iproute2 shows of links and namespaces, without what moves by itself.
+pub(crate) fn everything() -> String {
+    ["-brief link", "-brief address", "netns list"]
+        .map(|command| ip(&command.split(' ').collect::<Vec<_>>()))
+        .join("\n")
+}
+
+/// The namespace of that name, as `ip netns` would find it.
+#[track_caller]
+pub(crate) fn netns(name: &str) -> NetNs {
+    let path = fs_err(std::fs::canonicalize(Path::new("/run/netns").join(name)), name);
+    fs_err(NetNs::open(&path), name).unwrap_or_else(|| panic!("{name} is no namespace"))
+}
+
+#[track_caller]
+fn fs_err<T>(result: std::io::Result<T>, name: &str) -> T {
+    result.unwrap_or_else(|error| panic!("namespace {name}: {error}"))
+}
+
+/// A UDP socket inside a namespace.
+#[track_caller]
+pub(crate) fn udp(namespace: &NetNs, address: IpAddr) -> UdpSocket {
+    namespace
+        .run(|| UdpSocket::bind(SocketAddr::new(address, 0)))
+        .and_then(|socket| socket)
+        .expect("bind a UDP socket")
+}
