@@ -35,9 +35,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Prints and runs `command`.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     announce(command);
-    command
-        .status()
-        .with_context(|| format!("start `{}`", shown(command)))
+    command.status().with_context(|| format!("start `{}`", shown(command)))
 }
 
 /// The command as one would type it, as near as makes no difference to a reader.
@@ -69,12 +67,7 @@ mod tests {
     #[test]
     fn commands_are_shown_as_typed() {
         let mut command = Command::new("cargo");
-        command
-            .args(["install", "a b", ""])
-            .env("LLVM_PREFIX", "/usr/lib/llvm-22");
-        assert_eq!(
-            shown(&command),
-            "LLVM_PREFIX=/usr/lib/llvm-22 cargo install 'a b' ''"
-        );
+        command.args(["install", "a b", ""]).env("LLVM_PREFIX", "/usr/lib/llvm-22");
+        assert_eq!(shown(&command), "LLVM_PREFIX=/usr/lib/llvm-22 cargo install 'a b' ''");
     }
 }

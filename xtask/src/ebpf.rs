@@ -20,11 +20,7 @@ const OVERRIDE: &str = "NSBPF_OBJECT";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let root = workspace::root();
-    if arguments.check {
-        check(&root)
-    } else {
-        renew(&root)
-    }
+    if arguments.check { check(&root) } else { renew(&root) }
 }
 
 fn renew(root: &Path) -> Result<()> {
@@ -34,11 +30,7 @@ fn renew(root: &Path) -> Result<()> {
     let object = compile(root, &workspace::ebpf_cache()?, &toolchain)?;
     let record = prebuilt::Record::new(digest, &object, &toolchain);
     prebuilt::write(root, &record, &object)?;
-    eprintln!(
-        "kept {} ({} bytes)",
-        prebuilt::path(root).display(),
-        object.len()
-    );
+    eprintln!("kept {} ({} bytes)", prebuilt::path(root).display(), object.len());
     Ok(())
 }
 

@@ -42,13 +42,6 @@ fn format() -> Result<()> {
 
 fn user_half() -> Result<()> {
     let mut clippy = command::cargo();
-    clippy.args([
-        "clippy",
-        "--locked",
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ]);
+    clippy.args(["clippy", "--locked", "--all-targets", "--", "--deny", "warnings"]);
     command::run(&mut clippy)
 }

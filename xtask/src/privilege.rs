@@ -60,12 +60,8 @@ impl Way {
         // sudo drops most of the environment, so it is told on the other side.
         let mut command = Command::new("sudo");
         command.args(["--", "env"]);
-        let passed_on = PASSED_ON
-            .iter()
-            .filter_map(|name| Some((*name, env::var_os(name)?)));
-        let given = environment
-            .iter()
-            .map(|(name, value)| (*name, value.into()));
+        let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, env::var_os(name)?)));
+        let given = environment.iter().map(|(name, value)| (*name, value.into()));
         for (name, value) in passed_on.chain(given) {
             let mut assignment = OsString::from(name);
             assignment.push("=");

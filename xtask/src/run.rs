@@ -11,11 +11,7 @@ use crate::{command, privilege, workspace};
 #[command(disable_help_flag = true)]
 pub(crate) struct Arguments {
     /// What `nsbpf run` takes, such as `my-lab.yaml --duration 10s --hook xdp`
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "ARGUMENTS"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     passed_on: Vec<OsString>,
 }
 

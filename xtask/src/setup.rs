@@ -8,7 +8,7 @@ mod clippy;
 mod linker;
 mod sources;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 pub(crate) use clippy::ensure as clippy;
 use nsbpf_ebpf_build::{Toolchain, compiler, linker as linkers};
 
@@ -22,10 +22,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     report();
-    match Toolchain::find() {
-        Ok(_) => {}
-        Err(missing) if arguments.check => return Err(missing.into()),
-        Err(_) => drop(ensure()?),
+    if arguments.check {
+        Toolchain::find()?;
+    } else {
+        ensure()?;
     }
     println!("complete: `cargo xtask ebpf` can compile the kernel half");
     Ok(())
@@ -33,13 +33,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// The toolchain of the kernel half, installed first if it is missing.
 pub(crate) fn ensure() -> Result<Toolchain> {
-    match Toolchain::find() {
-        Ok(toolchain) => return Ok(toolchain),
-        Err(missing) => eprintln!("{missing}"),
+    if let Ok(toolchain) = Toolchain::find() {
+        return Ok(toolchain);
     }
-    sources::ensure()
-        .and_then(|compiler| linker::ensure(&compiler))
-        .context(BY_HAND)?;
+    eprintln!("the toolchain of the kernel half is incomplete: installing what is missing");
+    let installed = sources::ensure().and_then(|compiler| linker::ensure(&compiler));
+    installed.inspect_err(|_| eprintln!("{BY_HAND}\n"))?;
     Ok(Toolchain::find()?)
 }
 
@@ -58,11 +57,7 @@ fn report() {
             println!("linker:   no bpf-linker on PATH or in cargo's bin folder");
         }
         for linker in linkers {
-            let suits = if linker.suits(compiler) {
-                ""
-            } else {
-                ", too old for this compiler"
-            };
+            let suits = if linker.suits(compiler) { "" } else { ", too old for this compiler" };
             println!("linker:   {}{suits}", linker.version);
             println!("          {}", linker.path.display());
         }
@@ -70,8 +65,8 @@ fn report() {
 }
 
 /// What to do where nothing here knows how to install it.
-const BY_HAND: &str = "\
-the toolchain of the kernel half could not be installed here; by hand it takes one compiler with \
+const BY_HAND: &str = "
+The toolchain of the kernel half could not be installed here. By hand it takes one compiler with
 its sources, and bpf-linker on an LLVM that is no older than the compiler's:
 
   compiler, with rustup    rustup component add rust-src
@@ -89,4 +84,4 @@ its sources, and bpf-linker on an LLVM that is no older than the compiler's:
   linker, Arch             sudo pacman -S llvm
                            cargo install bpf-linker --locked --no-default-features --features llvm-22
 
-`rustc -vV` names the compiler's LLVM: where it is not 22, put its number instead";
+`rustc -vV` names the compiler's LLVM: where it is not 22, put its number instead.";

@@ -42,37 +42,24 @@ pub(crate) fn with_environment(environment: &Environment<'_>) -> Result<()> {
 fn run_all(filter: Option<&str>, environment: &Environment<'_>) -> Result<()> {
     let executables = executables::build(environment)?;
     let mut tally = Tally::default();
-    let (root_tests, others): (Vec<_>, Vec<_>) = executables
-        .iter()
-        .partition(|executable| executable.name == ROOT_TESTS);
+    let (root_tests, others): (Vec<_>, Vec<_>) =
+        executables.iter().partition(|executable| executable.name == ROOT_TESTS);
     for executable in others {
         let mut tests = Command::new(&executable.path);
         count(placed(&mut tests, executable).args(filter), &mut tally)?;
     }
     let mut doc_tests = command::cargo();
-    doc_tests
-        .args(["test", "--locked", "--doc"])
-        .envs(environment.iter().copied());
+    doc_tests.args(["test", "--locked", "--doc"]).envs(environment.iter().copied());
     if let Some(filter) = filter {
         doc_tests.args(["--", filter]);
     }
     count(&mut doc_tests, &mut tally)?;
     for executable in root_tests {
-        count(
-            placed(&mut as_root(&executable.path), executable).args(filter),
-            &mut tally,
-        )?;
+        count(placed(&mut as_root(&executable.path), executable).args(filter), &mut tally)?;
     }
     println!("{tally}");
     if !tally.is_success() {
-        bail!(
-            "{}",
-            if tally.failed > 0 {
-                "tests failed"
-            } else {
-                "no test ran"
-            }
-        );
+        bail!("{}", if tally.failed > 0 { "tests failed" } else { "no test ran" });
     }
     Ok(())
 }
@@ -91,9 +78,7 @@ fn as_root(executable: &Path) -> Command {
 /// Tests expect to be run in the folder of their package, as cargo does.
 fn placed<'a>(command: &'a mut Command, executable: &Executable) -> &'a mut Command {
     let folder = executable.manifest.parent().unwrap_or(&executable.manifest);
-    command
-        .current_dir(folder)
-        .env("CARGO_MANIFEST_DIR", folder)
+    command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder)
 }
 
 /// Runs a test runner, passes its output on as it comes, and adds up its results.
@@ -107,15 +92,8 @@ fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
     let mut said = BufReader::new(runner.stdout.take().context("a pipe was asked for")?);
     let failed_before = tally.failed;
     let mut line = Vec::new();
-    while said
-        .read_until(b'\n', &mut line)
-        .context("read what a test says")?
-        > 0
-    {
-        stdout()
-            .write_all(&line)
-            .and_then(|()| stdout().flush())
-            .context("pass a line on")?;
+    while said.read_until(b'\n', &mut line).context("read what a test says")? > 0 {
+        stdout().write_all(&line).and_then(|()| stdout().flush()).context("pass a line on")?;
         tally.add_line(&String::from_utf8_lossy(&line));
         line.clear();
     }

@@ -52,18 +52,12 @@ pub fn compile(workspace: &Path, cache: &Path, toolchain: &Toolchain) -> Result<
             .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
             .arg(cache)
             .envs(PROFILE.iter().copied())
-            .env(
-                "CARGO_ENCODED_RUSTFLAGS",
-                flags(workspace, cache, toolchain),
-            ),
+            .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, cache, toolchain)),
         "compile nsbpf-ebpf",
     )?;
     let linked = cache.join(TARGET).join("release").join(name);
     let bytes = fs::read(&linked).map_err(Error::read(&linked))?;
-    strip::without_dwarf(&bytes).map_err(|reason| Error::Strip {
-        path: linked,
-        reason,
-    })
+    strip::without_dwarf(&bytes).map_err(|reason| Error::Strip { path: linked, reason })
 }
 
 /// A command in `workspace` for a `program` that is cargo or starts it: it will use
@@ -157,28 +151,20 @@ fn remapped(workspace: &Path, cache: &Path, toolchain: &Toolchain) -> Vec<(PathB
 fn binary_name(workspace: &Path) -> Result<String, Error> {
     let path = workspace.join("nsbpf-ebpf/Cargo.toml");
     let text = fs::read_to_string(&path).map_err(Error::read(&path))?;
-    let manifest: toml::Table = text
-        .parse()
-        .map_err(Error::malformed::<toml::de::Error>(&path))?;
-    let of_binary = manifest
-        .get("bin")
-        .and_then(|bins| bins.get(0)?.get("name"));
+    let manifest: toml::Table = text.parse().map_err(Error::malformed::<toml::de::Error>(&path))?;
+    let of_binary = manifest.get("bin").and_then(|bins| bins.get(0)?.get("name"));
     let name = of_binary.and_then(toml::Value::as_str);
     Ok(name.unwrap_or("nsbpf-ebpf").to_owned())
 }
 
 fn run(command: &mut Command, step: &str) -> Result<(), Error> {
-    let status = command.status().map_err(|source| Error::Spawn {
-        program: command.get_program().into(),
-        source,
-    })?;
+    let status = command
+        .status()
+        .map_err(|source| Error::Spawn { program: command.get_program().into(), source })?;
     if status.success() {
         return Ok(());
     }
-    Err(Error::Failed {
-        step: step.to_owned(),
-        status,
-    })
+    Err(Error::Failed { step: step.to_owned(), status })
 }
 
 #[cfg(test)]

@@ -85,11 +85,8 @@ fn rustup_toolchains() -> Vec<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".rustup")));
     let entries = home.and_then(|home| fs::read_dir(home.join("toolchains")).ok());
-    let mut toolchains: Vec<_> = entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
+    let mut toolchains: Vec<_> =
+        entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     toolchains.sort_by_key(|path| {
         let name = path.file_name().unwrap_or_default().to_owned();
         (!name.to_string_lossy().starts_with("nightly"), name)
@@ -123,9 +120,8 @@ fn field<'a>(verbose: &'a str, name: &str) -> Option<&'a str> {
 
 /// Major and minor number of a version, zero where there is none.
 pub(crate) fn numbers(version: &str) -> (u32, u32) {
-    let mut numbers = version
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|number| number.parse().unwrap_or(0));
+    let mut numbers =
+        version.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     (next(), next())
 }

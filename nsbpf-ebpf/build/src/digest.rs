@@ -17,12 +17,8 @@ use crate::{Error, compile, lock, manifest};
 const ROOT: &str = "nsbpf-ebpf";
 
 /// The folders and files that are compiled, relative to the workspace.
-pub(crate) const SOURCES: &[&str] = &[
-    "nsbpf-common/Cargo.toml",
-    "nsbpf-common/src",
-    "nsbpf-ebpf/Cargo.toml",
-    "nsbpf-ebpf/src",
-];
+pub(crate) const SOURCES: &[&str] =
+    &["nsbpf-common/Cargo.toml", "nsbpf-common/src", "nsbpf-ebpf/Cargo.toml", "nsbpf-ebpf/src"];
 
 /// The digest of the kernel half's sources in `workspace`, in hexadecimal.
 pub fn digest(workspace: &Path) -> Result<String, Error> {
@@ -83,9 +79,7 @@ fn is_leftover(name: &str) -> bool {
     name.starts_with('.')
         || name.starts_with('#')
         || name.ends_with(['~', '#'])
-        || [".bak", ".orig", ".rej", ".swp"]
-            .iter()
-            .any(|end| name.ends_with(end))
+        || [".bak", ".orig", ".rej", ".swp"].iter().any(|end| name.ends_with(end))
 }
 
 /// A hash over a list: each item goes in behind its length, so that no two lists
@@ -110,9 +104,7 @@ impl Framed {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]
@@ -147,16 +139,10 @@ mod tests {
         }
         for (file, content) in [
             ("Cargo.toml", "[workspace.package]\nedition = \"2024\"\n"),
-            (
-                "Cargo.lock",
-                "[[package]]\nname = \"nsbpf-ebpf\"\nversion = \"0.1.0\"\n",
-            ),
+            ("Cargo.lock", "[[package]]\nname = \"nsbpf-ebpf\"\nversion = \"0.1.0\"\n"),
             ("nsbpf-common/Cargo.toml", ""),
             ("nsbpf-common/src/lib.rs", "#![no_std]"),
-            (
-                "nsbpf-ebpf/Cargo.toml",
-                "package.edition.workspace = true\n",
-            ),
+            ("nsbpf-ebpf/Cargo.toml", "package.edition.workspace = true\n"),
             ("nsbpf-ebpf/src/main.rs", "mod stage;"),
             ("nsbpf-ebpf/src/stage/mod.rs", ""),
         ] {

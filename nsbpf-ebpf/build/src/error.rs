@@ -91,9 +91,6 @@ impl Error {
     /// For `map_err` on a parse of `path`.
     pub(crate) fn malformed<E: ToString>(path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
         let path = path.into();
-        move |reason| Self::Malformed {
-            path,
-            reason: reason.to_string(),
-        }
+        move |reason| Self::Malformed { path, reason: reason.to_string() }
     }
 }

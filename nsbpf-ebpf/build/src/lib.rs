@@ -54,8 +54,6 @@ pub fn inputs(workspace: &Path) -> Vec<PathBuf> {
 /// is in, which cargo marks with a tag, so that all profiles share it.
 #[must_use]
 pub fn cache(place: &Path) -> PathBuf {
-    let target = place
-        .ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let target = place.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
     target.unwrap_or(place).join("bpf")
 }

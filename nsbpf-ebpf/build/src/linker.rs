@@ -50,20 +50,14 @@ pub fn installed(compiler: &Compiler) -> Vec<Linker> {
         let producer = probe.as_ref().and_then(|probe| probe.producer(&path));
         let llvm = producer.as_deref().map(|llvm| compiler::numbers(llvm).0);
         let built_on = producer.map_or_else(String::new, |llvm| format!(" (LLVM {llvm})"));
-        Some(Linker {
-            version: format!("{}{built_on}", version.trim()),
-            path,
-            llvm,
-        })
+        Some(Linker { version: format!("{}{built_on}", version.trim()), path, llvm })
     };
     candidates.into_iter().filter_map(describe).collect()
 }
 
 /// Where cargo keeps its registry and what it installs.
 pub(crate) fn cargo_home() -> Option<PathBuf> {
-    env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(env::home_dir()?.join(".cargo")))
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
 }
 
 /// A folder with an empty module, compiled to bitcode, for linkers to pass on.
@@ -115,11 +109,8 @@ impl Drop for Probe {
 fn producer(bitcode: &[u8]) -> Option<String> {
     const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
     const HEAD: usize = 64;
-    let bits: Vec<u8> = bitcode
-        .iter()
-        .take(HEAD)
-        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1))
-        .collect();
+    let bits: Vec<u8> =
+        bitcode.iter().take(HEAD).flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1)).collect();
     (0..bits.len()).find_map(|start| {
         let text: String = bits[start..]
             .chunks_exact(6)
@@ -129,9 +120,7 @@ fn producer(bitcode: &[u8]) -> Option<String> {
         let version = text.strip_prefix("LLVM")?;
         let end = version.find(|c: char| !c.is_ascii_digit() && c != '.');
         let version = &version[..end.unwrap_or(version.len())];
-        version
-            .starts_with(|c: char| c.is_ascii_digit())
-            .then(|| version.to_owned())
+        version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
     })
 }
 

@@ -5,16 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One line a package that `root` depends on, itself included: name, version and
 /// checksum (none for the workspace's own), sorted.
 pub(crate) fn closure(lock: &str, root: &str) -> Result<Vec<String>, String> {
-    let lock: toml::Table = lock
-        .parse()
-        .map_err(|error: toml::de::Error| error.to_string())?;
+    let lock: toml::Table = lock.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let packages = lock.get("package").and_then(toml::Value::as_array);
     let mut by_name: BTreeMap<&str, Vec<&toml::Value>> = BTreeMap::new();
     for package in packages.into_iter().flatten() {
-        by_name
-            .entry(text(package, "name")?)
-            .or_default()
-            .push(package);
+        by_name.entry(text(package, "name")?).or_default().push(package);
     }
     let mut lines = BTreeSet::new();
     let mut waiting = vec![root];
@@ -28,12 +23,7 @@ pub(crate) fn closure(lock: &str, root: &str) -> Result<Vec<String>, String> {
         );
         if lines.insert(line) {
             let dependencies = package.get("dependencies").and_then(toml::Value::as_array);
-            waiting.extend(
-                dependencies
-                    .into_iter()
-                    .flatten()
-                    .filter_map(toml::Value::as_str),
-            );
+            waiting.extend(dependencies.into_iter().flatten().filter_map(toml::Value::as_str));
         }
     }
     Ok(lines.into_iter().collect())

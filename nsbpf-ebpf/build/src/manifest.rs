@@ -14,9 +14,7 @@ use crate::Error;
 pub(crate) fn inherited(workspace: &Path, sources: &[&str]) -> Result<Vec<String>, Error> {
     let root = read(&workspace.join("Cargo.toml"))?;
     let mut lines = BTreeSet::new();
-    let manifests = sources
-        .iter()
-        .filter(|source| source.ends_with("/Cargo.toml"));
+    let manifests = sources.iter().filter(|source| source.ends_with("/Cargo.toml"));
     for manifest in manifests {
         let manifest = read(&workspace.join(manifest))?;
         lines.extend(of_package(&root, &manifest));
@@ -58,8 +56,7 @@ impl std::fmt::Display for Shown<'_> {
 
 fn read(path: &Path) -> Result<Table, Error> {
     let text = fs::read_to_string(path).map_err(Error::read(path))?;
-    text.parse()
-        .map_err(Error::malformed::<toml::de::Error>(path))
+    text.parse().map_err(Error::malformed::<toml::de::Error>(path))
 }
 
 #[cfg(test)]

@@ -45,14 +45,11 @@ impl Record {
     }
 
     fn from_toml(text: &str) -> Result<Self, String> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| error.to_string())?;
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| error.to_string())?;
         let field = |name: &str| {
             let value = table.get(name).and_then(toml::Value::as_str);
-            value
-                .map(str::to_owned)
-                .ok_or_else(|| format!("has no `{name}`"))
+            value.map(str::to_owned).ok_or_else(|| format!("has no `{name}`"))
         };
         Ok(Self {
             digest: field("digest")?,
@@ -145,9 +142,6 @@ mod tests {
 
     #[test]
     fn an_incomplete_record_says_what_it_lacks() {
-        assert_eq!(
-            Record::from_toml("digest = \"d1\""),
-            Err("has no `sha256`".to_owned())
-        );
+        assert_eq!(Record::from_toml("digest = \"d1\""), Err("has no `sha256`".to_owned()));
     }
 }

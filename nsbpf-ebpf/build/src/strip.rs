@@ -28,11 +28,7 @@ fn rewrite(elf: &[u8]) -> Result<Vec<u8>, Error> {
     }
     builder.delete_orphans();
     // LLVM keeps the names of sections among those of symbols; the builder does not.
-    if builder
-        .sections
-        .iter()
-        .all(|section| !matches!(section.data, SectionData::SectionString))
-    {
+    if builder.sections.iter().all(|section| !matches!(section.data, SectionData::SectionString)) {
         let names = builder.sections.add();
         names.name = ".shstrtab".into();
         names.sh_type = SHT_STRTAB;

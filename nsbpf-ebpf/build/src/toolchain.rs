@@ -24,11 +24,7 @@ impl Toolchain {
             if let Some(linker) = linkers.into_iter().find(|linker| linker.suits(&compiler)) {
                 return Ok(Self { compiler, linker });
             }
-            missing = Error::NoLinker {
-                llvm: compiler.llvm,
-                compiler: compiler.version,
-                found,
-            };
+            missing = Error::NoLinker { llvm: compiler.llvm, compiler: compiler.version, found };
         }
         Err(missing)
     }

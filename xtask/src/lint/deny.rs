@@ -37,14 +37,7 @@ fn installed() -> Result<PathBuf> {
         // Unoptimized it compiles in half the time, and still takes under a second.
         let mut install = command::cargo();
         install
-            .args([
-                "install",
-                "cargo-deny",
-                "--version",
-                VERSION,
-                "--locked",
-                "--debug",
-            ])
+            .args(["install", "cargo-deny", "--version", VERSION, "--locked", "--debug"])
             .args(["--no-default-features", "--root"])
             .arg(tools)
             .env("CARGO_PROFILE_DEV_DEBUG", "0");

@@ -12,14 +12,7 @@ pub(super) fn lint() -> Result<()> {
     let clippy = setup::clippy(&toolchain)?;
     let mut clippy = ebpf::command(&clippy, &workspace::root(), &toolchain);
     clippy
-        .args([
-            "clippy",
-            "--locked",
-            "--package",
-            "nsbpf-ebpf",
-            "--target",
-            ebpf::TARGET,
-        ])
+        .args(["clippy", "--locked", "--package", "nsbpf-ebpf", "--target", ebpf::TARGET])
         .args(["-Z", "build-std=core", "--target-dir"])
         .arg(workspace::ebpf_cache()?)
         .args(["--", "--deny", "warnings"])

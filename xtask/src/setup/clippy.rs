@@ -15,10 +15,7 @@ pub(crate) fn ensure(toolchain: &Toolchain) -> Result<PathBuf> {
     if clippy.is_file() {
         return Ok(clippy);
     }
-    let of_rustup = compiler
-        .sysroot
-        .parent()
-        .is_some_and(|parent| parent.ends_with("toolchains"));
+    let of_rustup = compiler.sysroot.parent().is_some_and(|parent| parent.ends_with("toolchains"));
     if of_rustup && sources::rustup_may_fetch() {
         eprintln!("adding clippy by rustup: a few seconds, 5 MB");
         let mut add = Command::new("rustup");

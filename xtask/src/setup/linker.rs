@@ -21,10 +21,7 @@ const LLVMS: [u32; 3] = [21, 22, 23];
 
 /// Installs a linker that suits `compiler`, if there is none.
 pub(crate) fn ensure(compiler: &Compiler) -> Result<()> {
-    if linker::installed(compiler)
-        .iter()
-        .any(|linker| linker.suits(compiler))
-    {
+    if linker::installed(compiler).iter().any(|linker| linker.suits(compiler)) {
         return Ok(());
     }
     let suiting = || LLVMS.into_iter().filter(|llvm| *llvm >= compiler.llvm);
@@ -39,19 +36,8 @@ pub(crate) fn ensure(compiler: &Compiler) -> Result<()> {
     let mut install = command::cargo();
     install
         .env("LLVM_PREFIX", prefix)
-        .args([
-            "install",
-            "bpf-linker",
-            "--version",
-            VERSION,
-            "--locked",
-            "--force",
-        ])
-        .args([
-            "--no-default-features",
-            "--features",
-            &format!("llvm-{llvm}"),
-        ]);
+        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
+        .args(["--no-default-features", "--features", &format!("llvm-{llvm}")]);
     command::run(&mut install)
 }
 
@@ -60,7 +46,7 @@ fn install_llvm(llvms: impl Iterator<Item = u32>) -> Result<()> {
     for llvm in llvms {
         if apt::offers(&format!("llvm-{llvm}-dev"))? {
             let packages = [format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev")];
-            return apt::install(&packages, "about a minute, 150 MB");
+            return apt::install(&packages, "about a minute, 90 MB");
         }
     }
     bail!("apt has no LLVM that bpf-linker {VERSION} can be built on and that suits the compiler")
@@ -75,14 +61,9 @@ fn prefix(llvm: u32) -> Option<PathBuf> {
         "llvm-config".into(),
     ];
     configs.iter().find_map(|config| {
-        let output = Command::new(config)
-            .args(["--version", "--prefix"])
-            .output()
-            .ok()?;
+        let output = Command::new(config).args(["--version", "--prefix"]).output().ok()?;
         let said = String::from_utf8(output.stdout).ok()?;
         let (version, prefix) = said.trim().split_once('\n')?;
-        version
-            .starts_with(&format!("{llvm}."))
-            .then(|| prefix.into())
+        version.starts_with(&format!("{llvm}.")).then(|| prefix.into())
     })
 }

@@ -17,7 +17,7 @@ pub(crate) fn ensure() -> Result<Compiler> {
         by_rustup()?;
     } else {
         let packages = ["rustc-web", "rust-web-src"].map(String::from);
-        apt::install(&packages, "about a minute, 150 MB")?;
+        apt::install(&packages, "about a minute, 140 MB")?;
     }
     let found = compiler::installed().into_iter().next();
     found.context("a compiler was installed, but has no sources or is too old")

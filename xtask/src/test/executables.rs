@@ -22,19 +22,12 @@ pub(super) struct Executable {
 pub(super) fn build(environment: &Environment<'_>) -> Result<Vec<Executable>> {
     let mut build = command::cargo();
     build
-        .args([
-            "test",
-            "--locked",
-            "--no-run",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["test", "--locked", "--no-run", "--message-format=json-render-diagnostics"])
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     command::announce(&build);
-    let output = build
-        .output()
-        .with_context(|| format!("start `{}`", command::shown(&build)))?;
+    let output = build.output().with_context(|| format!("start `{}`", command::shown(&build)))?;
     if !output.status.success() {
         bail!("the tests do not build ({})", output.status);
     }
@@ -66,10 +59,7 @@ mod tests {
         let runner = executable(message).unwrap();
         assert_eq!(runner.name, "root");
         assert_eq!(runner.path, PathBuf::from("/w/target/debug/deps/root-1"));
-        assert_eq!(
-            executable(&message.replace("\"test\":true", "\"test\":false")),
-            None
-        );
+        assert_eq!(executable(&message.replace("\"test\":true", "\"test\":false")), None);
         let library = message.replace("\"/w/target/debug/deps/root-1\"", "null");
         assert_eq!(executable(&library), None);
         assert_eq!(executable("{\"reason\":\"build-finished\"}"), None);
