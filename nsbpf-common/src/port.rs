@@ -60,13 +60,7 @@ impl Slot {
     /// nsbpf's.
     #[must_use]
     pub const fn of_group(group: u32) -> Option<Self> {
-        if group & 0xffff_0000 == GROUP_PREFIX {
-            // The mask leaves 15 bits.
-            #[expect(clippy::cast_possible_truncation, reason = "masked to 15 bits")]
-            Self::new((group & 0x7fff) as u16)
-        } else {
-            None
-        }
+        if group & 0xffff_0000 == GROUP_PREFIX { Self::new((group & 0x7fff) as u16) } else { None }
     }
 
     /// The group of this slot's links.

@@ -1,5 +1,6 @@
 //! Every map and every load-time global.
 
+use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use nsbpf_common::packet::Headers;
@@ -17,12 +18,4 @@ pub static PARSED_HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(
 
 /// Interface index of port 0; the loader sets it.
 #[unsafe(no_mangle)]
-static PORT_BASE: u32 = 0;
-
-/// Interface index of port 0.
-#[inline(always)]
-pub fn port_base() -> u32 {
-    // SAFETY: a valid static; volatile, because the loader overwrites the value
-    // that the compiler sees.
-    unsafe { core::ptr::read_volatile(&raw const PORT_BASE) }
-}
+pub static PORT_BASE: Global<u32> = Global::new(0);

@@ -3,8 +3,9 @@
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use aya_log_ebpf::debug;
 
-use crate::stage::account;
+use crate::stage::account::{self, Uncounted};
 use crate::view::TcPacket;
 
 /// Counts, and lets the next program decide: `TC_ACT_UNSPEC` under clsact is
@@ -12,6 +13,8 @@ use crate::view::TcPacket;
 #[classifier]
 pub fn tc_egress(context: TcContext) -> i32 {
     let packet = TcPacket::new(&context);
-    account::rx(&packet, packet.ifindex());
+    if let Err(Uncounted) = account::rx(&packet, packet.ifindex()) {
+        debug!(&context, "interface {} is no port: passed uncounted", packet.ifindex());
+    }
     TC_ACT_UNSPEC
 }

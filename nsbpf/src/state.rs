@@ -173,6 +173,8 @@ pub struct Datapath {
     pub object: String,
     /// Where packets from a namespace meet it.
     pub ingress: IngressHook,
+    /// Whether the programs log what they cannot count.
+    pub log: bool,
     /// Interface index of port 0.
     pub port_base: u32,
     /// Ports that the maps have room for.

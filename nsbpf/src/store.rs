@@ -180,10 +180,10 @@ impl Store {
         if self.slots_of_others()?.contains(&slot.get()) {
             return Err(StoreError::SlotTaken(slot.get()));
         }
-        if let Err(error) = fs::create_dir(&folder) {
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                return Err(failed("create", &folder)(error));
-            }
+        if let Err(error) = fs::create_dir(&folder)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(failed("create", &folder)(error));
         }
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         if !self.has_folder()? {
@@ -260,6 +260,7 @@ impl Store {
     }
 
     /// The lab that a name which `ip netns` shows belongs to.
+    #[must_use]
     pub fn owner_of(&self, name: &Path) -> Option<String> {
         let target = fs::read_link(name).ok()?;
         let lab = target.parent()?.parent()?;

@@ -97,15 +97,16 @@ impl<'a> Requests<'a> {
         let Self { requests, steps } = self;
         netlink.batch(requests).map_err(|BatchError { index, error }| match steps.get(index) {
             Some(step) => failed(step, error),
-            None => {
-                ApplyError::Survey { what: "the kernel's answers".to_owned(), source: error.into() }
-            }
+            None => ApplyError::Survey {
+                what: "the kernel's answers".to_owned(),
+                source: Box::new(error.into()),
+            },
         })
     }
 }
 
 fn failed(step: &Step, cause: impl Into<Cause>) -> ApplyError {
-    ApplyError::Step { verb: step.verb(), key: step.key(), source: cause.into() }
+    ApplyError::Step { verb: step.verb(), key: step.key(), source: Box::new(cause.into()) }
 }
 
 /// What a kind of step is told to do cannot be done: a mistake of ours.
@@ -138,6 +139,9 @@ impl<'a> Executor<'a> {
 
     /// Does a run of steps of one kind.
     fn run(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        for step in steps {
+            log::info!("{} {}", step.verb(), step.key());
+        }
         match steps {
             [] => Ok(()),
             [Step::Remove(Object::Veth(_) | Object::Bridge(_) | Object::Stray(_)), ..] => {

@@ -37,7 +37,7 @@ pub enum ApplyError {
         /// Which part of it.
         what: String,
         /// Why not.
-        source: Cause,
+        source: Box<Cause>,
     },
     /// The lab does not fit the machine.
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub enum ApplyError {
         /// To what.
         key: Key,
         /// Why it did not.
-        source: Cause,
+        source: Box<Cause>,
     },
     /// The caller wanted it to stop.
     #[error("interrupted")]
@@ -175,7 +175,9 @@ pub fn converge(
 fn lost_slot(error: &ApplyError) -> bool {
     match error {
         ApplyError::Undone { cause } => lost_slot(cause),
-        ApplyError::Step { source: Cause::Store(StoreError::SlotTaken(_)), .. } => true,
+        ApplyError::Step { source, .. } => {
+            matches!(**source, Cause::Store(StoreError::SlotTaken(_)))
+        }
         _ => false,
     }
 }
@@ -242,7 +244,7 @@ pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
     let objects = state.objects.len();
     let host = |error: NetlinkError| ApplyError::Survey {
         what: "the namespaces' end".to_owned(),
-        source: error.into(),
+        source: Box::new(error.into()),
     };
     let mut lingering = Vec::new();
     let mut dying = Vec::new();
@@ -271,14 +273,14 @@ fn clear_folder(store: &Store) -> Result<(), ApplyError> {
     store.remove_folder().map_err(|error| ApplyError::Step {
         verb: "remove",
         key: Key::Folder,
-        source: error.into(),
+        source: Box::new(error.into()),
     })
 }
 
 fn host_socket() -> Result<Netlink, ApplyError> {
     Netlink::open().map_err(|error| ApplyError::Survey {
         what: "the host's links".to_owned(),
-        source: error.into(),
+        source: Box::new(error.into()),
     })
 }
 

@@ -42,7 +42,7 @@ pub struct Survey {
 
 fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
     let what = what.to_owned();
-    move |error| ApplyError::Survey { what, source: error.into() }
+    move |error| ApplyError::Survey { what, source: Box::new(error.into()) }
 }
 
 /// Looks at everything that a lab is made of. Changes nothing.

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
-    /// Tell more: -v what is done, -vv also what the kernel half logs
+    /// Tell more: -v each step, -vv also what the kernel half logs
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
 }
@@ -41,7 +41,13 @@ pub fn main() -> ExitCode {
         1 => log::LevelFilter::Info,
         _ => log::LevelFilter::Debug,
     };
-    env_logger::Builder::new().filter_level(level).format_timestamp_millis().init();
+    env_logger::Builder::new()
+        .filter_level(level)
+        // Pages of relocations are of no use to anybody here.
+        .filter_module("aya", log::LevelFilter::Warn)
+        .filter_module("aya_obj", log::LevelFilter::Warn)
+        .format_timestamp_millis()
+        .init();
     let outcome = match verb {
         Verb::Run(run) => run.run(),
     };

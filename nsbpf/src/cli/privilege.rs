@@ -16,7 +16,7 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
 
 /// Fails unless this process may build labs and the kernel runs eBPF.
 pub(super) fn check(xdp: bool) -> Result<(), Unsupported> {
-    let have = capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
+    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (capability, name, why) in NEEDED {
         if !have.contains(capability) {
             let root = rustix::process::geteuid().is_root();

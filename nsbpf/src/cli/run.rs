@@ -14,7 +14,7 @@ use super::interrupt::Interrupt;
 use super::privilege;
 use super::view::{Format, Frame, View, ping_line};
 use crate::apply::{self, Converged, Opened, TakenDown};
-use crate::datapath::OBJECT_DIGEST;
+use crate::datapath::{KernelLog, OBJECT_DIGEST};
 use crate::lab::{Lab, Name};
 use crate::observe::pings::{Pinger, Pingers, ring};
 use crate::observe::stats::Watch;
@@ -102,7 +102,11 @@ impl Run {
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
         let lab = Arc::new(lab);
-        let settings = Settings { ingress: self.hook.into(), object: OBJECT_DIGEST.to_owned() };
+        let settings = Settings {
+            ingress: self.hook.into(),
+            object: OBJECT_DIGEST.to_owned(),
+            log: log::log_enabled!(log::Level::Debug),
+        };
         let up = {
             let (store, lab, cancel) = (store.clone(), Arc::clone(&lab), interrupt.flag());
             spawn_blocking(move || apply::converge(&store, &lab, &settings, &cancel)).await
@@ -149,6 +153,10 @@ impl Run {
         let up_since = Instant::now();
         let mut view = View::new(self.format);
         view.say(&format!("{} is up after {}: {}", lab.name, millis(took), size(lab)))?;
+        if log::log_enabled!(log::Level::Debug) {
+            // Ends with the runtime.
+            tokio::spawn(KernelLog::open(store)?.forward());
+        }
         let pingers = start_pingers(lab, &survey.namespaces).await?;
         drop(survey.namespaces);
         let mut silent = Vec::new();
@@ -207,6 +215,7 @@ async fn start_pingers(lab: &Lab, namespaces: &HashMap<Name, Opened>) -> anyhow:
     Ok(started.await.map_err(panicked)??)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn panicked(panic: JoinError) -> anyhow::Error {
     anyhow::anyhow!("a bug in nsbpf: {panic}. Everything was taken down.")
 }

@@ -1,6 +1,7 @@
 //! Counters on a screen: redrawn on a terminal, table after table elsewhere, or
 //! a JSON object a line.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -124,11 +125,10 @@ fn text(frame: &Frame<'_>) -> String {
         text.push_str(&ping_line(ping));
         text.push('\n');
     }
-    text.push_str(&format!(
-        "{}, up for {} (tx/rx by family; Ctrl-C takes it down)\n",
-        frame.lab,
-        humantime::format_duration(Duration::from_secs(frame.elapsed.as_secs()))
-    ));
+    let elapsed = humantime::format_duration(Duration::from_secs(frame.elapsed.as_secs()));
+    let lab = frame.lab;
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{lab}, up for {elapsed} (tx/rx by family; Ctrl-C takes it down)");
     text
 }
 
@@ -140,7 +140,8 @@ pub(super) fn ping_line(ping: &PingReport) -> String {
     if let (Some(min), Some(max)) = (min_us, max_us)
         && *sent > 1
     {
-        line += &format!("; {received} of {sent} replies, {} to {}", millis(*min), millis(*max));
+        let (min, max) = (millis(*min), millis(*max));
+        let _ = write!(line, "; {received} of {sent} replies, {min} to {max}");
     }
     line
 }

@@ -58,8 +58,11 @@ impl Programs {
     /// then notes what was loaded: a record without which the pins do not count.
     pub fn load(store: &Store, datapath: &Datapath) -> Result<Self, DatapathError> {
         let pins = store.pins();
+        // 0 takes every log statement out of the programs.
+        let log_level = if datapath.log { aya_log::Level::Debug as u8 } else { 0 };
         let mut ebpf = EbpfLoader::new()
             .override_global("PORT_BASE", &datapath.port_base, true)
+            .override_global(aya_log::LEVEL, &log_level, true)
             .map_max_entries(PORT_STATS, datapath.port_capacity)
             .load(OBJECT)
             .map_err(Box::new)?;
@@ -160,6 +163,7 @@ pub fn unload(store: &Store) -> Result<(), DatapathError> {
 
 /// What is loaded for a lab, and under which ids; `None` when nothing is, or
 /// not all of it.
+#[must_use]
 pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
     let text = fs::read_to_string(store.datapath_record()).ok()?;
     let datapath: Datapath = serde_json::from_str(&text).ok()?;

@@ -5,6 +5,7 @@
 //! are pinned in the lab's folder.
 
 mod load;
+mod log;
 mod stats;
 
 use std::io;
@@ -15,6 +16,7 @@ use aya::maps::MapError;
 use aya::pin::PinError;
 use aya::programs::ProgramError;
 
+pub use self::log::KernelLog;
 pub use load::{ProgramIds, Programs, detach_xdp, has_xdp_link, observe, unload};
 pub use stats::StatsReader;
 
@@ -58,6 +60,9 @@ pub enum DatapathError {
         /// What was wrong.
         source: Box<PinError>,
     },
+    /// What the programs log cannot be read.
+    #[error("read what the programs log: {0}")]
+    Log(String),
     /// The kernel attaches XDP programs only for as long as a process lives.
     #[error("this kernel has no XDP links (they came with Linux 5.9): use the tc hook")]
     NoXdpLinks,

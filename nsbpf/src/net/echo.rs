@@ -3,8 +3,7 @@
 //! A raw socket, because the unprivileged kind is off in a new namespace
 //! (`net.ipv4.ping_group_range`).
 
-use std::io;
-use std::mem::MaybeUninit;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -62,15 +61,12 @@ impl Echo {
                 return Ok(None);
             }
             self.socket.set_read_timeout(Some(left))?;
-            let mut buffer = [MaybeUninit::uninit(); 512];
-            match self.socket.recv(&mut buffer) {
-                Ok(length) => {
-                    // SAFETY: the kernel wrote that many bytes.
-                    let packet = unsafe { buffer[..length].assume_init_ref() };
-                    if self.is_reply(packet) {
-                        return Ok(Some(start.elapsed()));
-                    }
+            let mut buffer = [0; 512];
+            match (&self.socket).read(&mut buffer) {
+                Ok(length) if self.is_reply(&buffer[..length]) => {
+                    return Ok(Some(start.elapsed()));
                 }
+                Ok(_) => {}
                 Err(error) if unreachable(&error) => return Ok(None),
                 Err(error)
                     if matches!(

@@ -121,9 +121,7 @@ fn info(priority: u16) -> u32 {
 }
 
 fn message(ifindex: u32, parent: TcHandle) -> TcMessage {
-    let mut header = TcHeader::default();
     // Indices fit: the kernel's are `int`.
-    header.index = ifindex.cast_signed();
-    header.parent = parent;
+    let header = TcHeader { index: ifindex.cast_signed(), parent, ..TcHeader::default() };
     TcMessage::from_parts(header, Vec::new())
 }

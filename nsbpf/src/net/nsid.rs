@@ -56,10 +56,9 @@ impl<T> DeathWatch<T> {
             for message in self.events.receive()? {
                 if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNsId(gone)) =
                     message.payload
+                    && let Some(nsid) = number(&gone)
                 {
-                    if let Some(nsid) = number(&gone) {
-                        self.alive.remove(&nsid);
-                    }
+                    self.alive.remove(&nsid);
                 }
             }
         }

@@ -141,6 +141,7 @@ impl Netlink {
         let mut datagram = Vec::new();
         let mut pending = 0;
         let mut requests = requests.into_iter().peekable();
+        let mut first_sequence = self.sequence.wrapping_add(1);
         while let Some(Request { message, flags }) = requests.next() {
             self.append(&mut datagram, message, flags | NLM_F_ACK);
             pending += 1;
@@ -148,15 +149,15 @@ impl Netlink {
                 || pending == MAX_BATCH
                 || datagram.len() >= MAX_DATAGRAM_BYTES
             {
-                let first = self.sequence.wrapping_sub(pending as u32).wrapping_add(1);
                 let refused = self
-                    .exchange(&datagram, first, pending)
+                    .exchange(&datagram, first_sequence, pending)
                     .map_err(|error| BatchError { index: done, error })?;
                 if let (None, Some((place, error))) = (&failure, refused) {
                     failure = Some(BatchError { index: done + place, error });
                 }
                 done += pending;
                 pending = 0;
+                first_sequence = self.sequence.wrapping_add(1);
                 datagram.clear();
             }
         }

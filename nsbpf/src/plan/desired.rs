@@ -27,6 +27,8 @@ pub struct Settings {
     pub ingress: IngressHook,
     /// Digest of the object that holds the programs.
     pub object: String,
+    /// Whether the programs log what they cannot count.
+    pub log: bool,
 }
 
 /// The objects of a lab. Those that `state` has keep their numbers, others get
@@ -83,6 +85,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         abi: ABI_VERSION,
         object: settings.object.clone(),
         ingress: settings.ingress,
+        log: settings.log,
         port_base: slot.base(),
         port_capacity: capacity,
     }));

@@ -40,7 +40,7 @@ impl Up {
 
     #[track_caller]
     pub(crate) fn converge(&self, lab: &Lab, ingress: IngressHook) -> Converged {
-        let settings = Settings { ingress, object: OBJECT_DIGEST.to_owned() };
+        let settings = Settings { ingress, object: OBJECT_DIGEST.to_owned(), log: false };
         converge(&self.store, lab, &settings, &AtomicBool::new(false))
             .unwrap_or_else(|error| panic!("{error}"))
     }
@@ -196,7 +196,8 @@ fn lost_folder() -> Result<(), Failed> {
 fn interrupt() -> Result<(), Failed> {
     let lab = quickstart();
     let up = Up::new(&lab);
-    let settings = Settings { ingress: IngressHook::Tc, object: OBJECT_DIGEST.to_owned() };
+    let settings =
+        Settings { ingress: IngressHook::Tc, object: OBJECT_DIGEST.to_owned(), log: false };
     let error = converge(&up.store, &lab, &settings, &AtomicBool::new(true)).unwrap_err();
     assert!(error.to_string().starts_with("interrupted"), "{error}");
     assert!(!up.store.folder().exists());

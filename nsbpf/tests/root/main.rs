@@ -5,6 +5,13 @@
 //! Run them one at a time (`--test-threads=1`): loaded programs and maps are
 //! visible to the whole machine, so that a leak of one test would be another's.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::unnecessary_wraps,
+    reason = "sizes are small, and every test has one type"
+)]
+
 mod command;
 mod engine;
 mod isolation;

@@ -3,7 +3,10 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::{Program, ProgramInfo, SchedClassifier, TestRun, TestRunOptions, Xdp};
+use std::sync::Mutex;
+
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use libtest_mimic::Failed;
 use nsbpf::datapath::OBJECT;
 use nsbpf_common::packet::{Family, Fragment, Headers, Packet, protocol};
@@ -16,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("programs::tc_egress_parses_and_counts", || parses_and_counts("tc_egress")),
     ("programs::xdp_ingress_parses_and_counts", || parses_and_counts("xdp_ingress")),
     ("programs::an_unknown_interface_is_passed_uncounted", unknown_interface),
+    ("programs::what_is_not_counted_is_logged_on_demand", logs_on_demand),
     ("programs::budgets_are_kept", budgets),
 ];
 
@@ -30,7 +34,14 @@ const TC_ACT_UNSPEC: u32 = u32::MAX;
 const XDP_PASS: u32 = 2;
 
 fn load(port_base: u32) -> Result<Ebpf, Failed> {
-    let mut ebpf = EbpfLoader::new().override_global("PORT_BASE", &port_base, true).load(OBJECT)?;
+    load_with_log(port_base, 0)
+}
+
+fn load_with_log(port_base: u32, log_level: u8) -> Result<Ebpf, Failed> {
+    let mut ebpf = EbpfLoader::new()
+        .override_global("PORT_BASE", &port_base, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .load(OBJECT)?;
     for (_, program) in ebpf.programs_mut() {
         match program {
             Program::SchedClassifier(program) => program.load()?,
@@ -218,6 +229,47 @@ fn unknown_interface() -> Result<(), Failed> {
         assert_eq!(run(&ebpf, program, &frame)?, (verdict, frame));
     }
     assert_eq!(port_stats(&mut ebpf)?, PortStats::default());
+    Ok(())
+}
+
+/// Keeps what is logged.
+#[derive(Default)]
+struct Kept(Mutex<Vec<String>>);
+
+impl log::Log for &Kept {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}: {}", record.level(), record.target(), record.args());
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+fn logs_on_demand() -> Result<(), Failed> {
+    let debug = aya_log::Level::Debug as u8;
+    let frame = ethernet(&[0x08, 0x06], &[&[0; 46]]);
+    for (level, port_base, logs) in
+        [(debug, LOOPBACK + 1, 3), (debug, LOOPBACK, 0), (0, LOOPBACK + 1, 0)]
+    {
+        let mut ebpf = load_with_log(port_base, level)?;
+        let kept = Kept::default();
+        let kept: &'static Kept = Box::leak(Box::new(kept));
+        let mut logger = EbpfLogger::init_with_logger(&mut ebpf, kept)?;
+        for program in ["tc_ingress", "tc_egress", "xdp_ingress"] {
+            run(&ebpf, program, &frame)?;
+        }
+        logger.flush();
+        let lines = kept.0.lock().unwrap();
+        assert_eq!(lines.len(), logs, "{lines:?}");
+        for line in lines.iter() {
+            assert!(line.starts_with("DEBUG nsbpf_ebpf::"), "{line}");
+            assert!(line.ends_with("interface 1 is no port: passed uncounted"), "{line}");
+        }
+    }
     Ok(())
 }
 

@@ -47,17 +47,18 @@ fn without_root() -> Result<(), Failed> {
 fn without_a_capability() -> Result<(), Failed> {
     let mut command = nsbpf(&["run", "--duration", "1s"]);
     // SAFETY: only a system call between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            const CAP_SYS_ADMIN: libc::c_ulong = 21;
-            match libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        });
-    }
+    unsafe { command.pre_exec(drop_sys_admin) };
     refused(|| finish(&mut command), 4, &["CAP_SYS_ADMIN", "start it privileged"]);
     Ok(())
+}
+
+fn drop_sys_admin() -> io::Result<()> {
+    const CAP_SYS_ADMIN: libc::c_ulong = 21;
+    // SAFETY: takes plain numbers.
+    match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// A kernel without bpf(2), played by a seccomp filter.

@@ -79,7 +79,7 @@ fn ip_sees_what_the_lab_says() -> Result<(), Failed> {
         let host = ip_json(&["-details", "link", "show", &format!("{namespace}-eth0")]);
         assert_eq!(host[0]["master"], "br0");
         assert_eq!(host[0]["ifalias"], format!("nsbpf:quickstart/{namespace}/eth0"));
-        assert_eq!(host[0]["link_netnsid"].is_number(), true);
+        assert!(host[0]["link_netnsid"].is_number());
     }
     let listed = ip(&["netns", "list"]);
     assert!(listed.contains("vnet0") && listed.contains("vnet1"), "{listed}");
