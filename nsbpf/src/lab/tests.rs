@@ -24,6 +24,21 @@ fn the_quickstart_means_what_it_says() {
     );
 }
 
+/// The examples of the reference are labs.
+#[test]
+fn the_reference_tells_the_truth() {
+    let reference = include_str!("../../../docs/lab-reference.md");
+    let examples: Vec<&str> = reference
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        Lab::parse(example, "docs/lab-reference.md").unwrap();
+    }
+}
+
 /// What is wrong, at which line and column, and what would be right.
 #[test]
 fn mistakes_are_named_at_their_place() {
