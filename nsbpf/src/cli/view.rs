@@ -8,7 +8,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use crossterm::cursor::MoveToPreviousLine;
 use crossterm::queue;
-use crossterm::terminal::{Clear, ClearType};
+use crossterm::terminal::{self, Clear, ClearType, DisableLineWrap, EnableLineWrap};
 use serde::Serialize;
 
 use crate::observe::pings::PingReport;
@@ -70,21 +70,35 @@ impl View {
                 serde_json::to_writer(&mut out, frame)?;
                 writeln!(out)?;
             }
-            Format::Table => {
-                let text = text(frame);
-                if self.redraw && self.drawn_lines > 0 {
+            Format::Table if self.redraw => {
+                let text = text(frame, rows_that_fit(frame));
+                if self.drawn_lines > 0 {
                     queue!(out, MoveToPreviousLine(self.drawn_lines))?;
                     queue!(out, Clear(ClearType::FromCursorDown))?;
                 }
+                // A wrapped line would be two, and the next frame off by one.
+                queue!(out, DisableLineWrap)?;
                 write!(out, "{text}")?;
+                queue!(out, EnableLineWrap)?;
                 self.drawn_lines = u16::try_from(text.lines().count()).unwrap_or(u16::MAX);
             }
+            Format::Table => write!(out, "{}", text(frame, usize::MAX))?,
         }
         out.flush()
     }
 }
 
-fn text(frame: &Frame<'_>) -> String {
+/// Interfaces that the terminal has room for: a frame that scrolls cannot be
+/// redrawn.
+fn rows_that_fit(frame: &Frame<'_>) -> usize {
+    /// Blank lines, the header, what is said below, and the cursor's line.
+    const OTHER_LINES: usize = 7;
+    const FALLBACK: (u16, u16) = (80, 24);
+    let (_, lines) = terminal::size().unwrap_or(FALLBACK);
+    usize::from(lines).saturating_sub(OTHER_LINES + frame.pings.len()).max(1)
+}
+
+fn text(frame: &Frame<'_>, rows: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -101,7 +115,7 @@ fn text(frame: &Frame<'_>) -> String {
         "IPV6",
         "OTHER",
     ]);
-    for InterfaceReport { interface, tx, rx } in &frame.interfaces {
+    for InterfaceReport { interface, tx, rx } in frame.interfaces.iter().take(rows) {
         let families: [fn(&DirectionReport) -> u64; 4] = [
             |direction| direction.arp.packets,
             |direction| direction.ipv4.packets,
@@ -121,6 +135,10 @@ fn text(frame: &Frame<'_>) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = format!("\n{}\n\n", table.trim_fmt());
+    let hidden = frame.interfaces.len().saturating_sub(rows);
+    if hidden > 0 {
+        let _ = writeln!(text, "(and {hidden} more: a higher terminal shows them)");
+    }
     for ping in &frame.pings {
         text.push_str(&ping_line(ping));
         text.push('\n');

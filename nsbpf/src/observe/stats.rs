@@ -67,7 +67,7 @@ pub struct Watch {
 impl Watch {
     /// Watches all interfaces that the lab has now.
     pub fn new(store: &Store, state: &State) -> Result<Self, DatapathError> {
-        let ports = state
+        let mut ports: Vec<(InterfaceId, u16)> = state
             .objects
             .values()
             .filter_map(|object| match object {
@@ -75,6 +75,8 @@ impl Watch {
                 _ => None,
             })
             .collect();
+        // Numbers follow the order of the lab file.
+        ports.sort_by_key(|(_, number)| *number);
         Ok(Self { reader: StatsReader::open(store)?, ports, last: None })
     }
 
