@@ -58,7 +58,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A tool ran, and failed.
-    #[error("{step} failed ({status}); what it said is above")]
+    #[error("{step} failed ({status}): see what it said itself")]
     Failed {
         /// What was being done to what.
         step: String,
