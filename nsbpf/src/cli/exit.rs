@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use super::lab_file::LabFileError;
 use crate::lab::LabError;
 
 /// It failed.
@@ -30,8 +31,14 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::from(INVALID);
     }
     eprintln!("error: {error:#}");
-    let unsupported = error.downcast_ref::<Unsupported>().is_some();
-    ExitCode::from(if unsupported { UNSUPPORTED } else { FAILED })
+    let code = if error.is::<LabFileError>() {
+        INVALID
+    } else if error.is::<Unsupported>() {
+        UNSUPPORTED
+    } else {
+        FAILED
+    };
+    ExitCode::from(code)
 }
 
 /// Whether the failure is that nobody reads our output any more.

@@ -2,6 +2,7 @@
 
 mod exit;
 mod interrupt;
+mod lab_file;
 mod privilege;
 mod run;
 mod view;

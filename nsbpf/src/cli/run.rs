@@ -11,8 +11,8 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::exit::broken_pipe;
 use super::interrupt::Interrupt;
-use super::privilege;
 use super::view::{Format, Frame, View, ping_line};
+use super::{lab_file, privilege};
 use crate::apply::{self, Converged, Opened, TakenDown};
 use crate::datapath::{KernelLog, OBJECT_DIGEST};
 use crate::lab::{Lab, Name};
@@ -77,23 +77,16 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let lab = self.read_lab()?;
+        let lab = match &self.lab {
+            Some(file) => lab_file::read(file)?,
+            None => Lab::parse(QUICKSTART, "labs/quickstart.yaml")?,
+        };
         privilege::check(self.hook == HookArg::Xdp)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("start the async runtime")?;
         runtime.block_on(self.up_and_down(lab))
-    }
-
-    fn read_lab(&self) -> anyhow::Result<Lab> {
-        let Some(path) = &self.lab else {
-            return Ok(Lab::parse(QUICKSTART, "labs/quickstart.yaml")?);
-        };
-        let file = path.display().to_string();
-        let source =
-            std::fs::read_to_string(path).with_context(|| format!("read the lab {file}"))?;
-        Ok(Lab::parse(&source, &file)?)
     }
 
     /// Brings the lab up, shows it, and takes it down however that ended.

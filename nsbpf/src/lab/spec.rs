@@ -90,6 +90,8 @@ fn explain(error: &Error) -> Problem {
             Problem::new(format!("the key `{field}` is missing"), location)
                 .help("docs/lab-reference.md has every key, with an example each")
         }
+        Error::Eof { .. } => Problem::new("the file ends before the lab does".to_owned(), location)
+            .help("docs/lab-reference.md has a lab to start from"),
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
             Problem::new(format!("`{key}` is there twice"), location)
