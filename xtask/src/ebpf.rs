@@ -1,9 +1,9 @@
 //! `cargo xtask ebpf`: compiles the kernel half and keeps the object.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
 use anyhow::{Context as _, Result, bail};
-use nsbpf_ebpf_build::{Toolchain, compile, digest, prebuilt};
+use nsbpf_ebpf_build::{TARGET, Toolchain, compile, digest, prebuilt};
 
 use crate::{setup, test, workspace};
 
@@ -50,14 +50,14 @@ fn check(root: &Path) -> Result<()> {
     }
     let toolchain = setup::ensure()?;
     describe(&toolchain);
-    // From clean: what is left over from earlier must not hide a difference.
-    let folder = tempfile::tempdir().context("make a folder to compile in")?;
-    let fresh = compile(root, folder.path(), &toolchain)?;
+    let cache = workspace::ebpf_cache()?;
+    remove(&cache.join(TARGET))?;
+    let fresh = compile(root, &cache, &toolchain)?;
     if fresh == kept {
         eprintln!("the kept object is, byte for byte, what its sources make");
         return Ok(());
     }
-    let fresh_path = workspace::ebpf_cache()?.join("checked.o");
+    let fresh_path = cache.join("checked.o");
     fs::write(&fresh_path, &fresh).with_context(|| format!("write {}", fresh_path.display()))?;
     if record.made_by(&toolchain) {
         bail!(
@@ -74,6 +74,17 @@ fn check(root: &Path) -> Result<()> {
         record.compiler, record.linker, toolchain.compiler.version, toolchain.linker.version,
     );
     test::with_environment(&[(OVERRIDE, fresh_path.as_os_str())])
+}
+
+/// From clean: nothing of what becomes part of the object may be left over from
+/// earlier. What only runs on the host while compiling may.
+fn remove(compiled: &Path) -> Result<()> {
+    match fs::remove_dir_all(compiled) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", compiled.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn describe(toolchain: &Toolchain) {

@@ -51,7 +51,6 @@ pub fn compile(workspace: &Path, cache: &Path, toolchain: &Toolchain) -> Result<
             .args(["build", "--locked", "--package", "nsbpf-ebpf", "--release"])
             .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
             .arg(cache)
-            .envs(PROFILE.iter().copied())
             .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, cache, toolchain)),
         "compile nsbpf-ebpf",
     )?;
@@ -61,7 +60,7 @@ pub fn compile(workspace: &Path, cache: &Path, toolchain: &Toolchain) -> Result<
 }
 
 /// A command in `workspace` for a `program` that is cargo or starts it: it will use
-/// `toolchain` and know of no outer build.
+/// `toolchain` and the profile of the kernel half, and know of no outer build.
 #[must_use]
 pub fn command(program: &Path, workspace: &Path, toolchain: &Toolchain) -> Command {
     let compiler = &toolchain.compiler;
@@ -73,6 +72,7 @@ pub fn command(program: &Path, workspace: &Path, toolchain: &Toolchain) -> Comma
         .current_dir(workspace)
         .env("CARGO", &compiler.cargo)
         .env("RUSTC", &compiler.rustc)
+        .envs(PROFILE.iter().copied())
         // A build script's standard output is read by the outer cargo.
         .stdout(Stdio::null())
         .stdin(Stdio::null());
