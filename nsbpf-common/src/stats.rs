@@ -87,10 +87,11 @@ impl Class {
 
 /// Packets and bytes as a wire would carry them.
 ///
-/// Bytes run from the first byte of the destination MAC address to the last
-/// byte of the payload: no preamble, no padding, no frame check sequence. A VLAN
-/// tag counts wherever the kernel keeps it. A GSO packet counts as the segments
-/// it becomes, each with its headers.
+/// Bytes run from the first byte of the destination MAC address to the last byte
+/// that the sender gave the frame: no preamble, no frame check sequence. A VLAN
+/// tag counts, in the frame or beside it; beside it only tc sees it, not XDP. A
+/// GSO packet counts as the segments it becomes, each with its headers; inside a
+/// tunnel, with the outer ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Cell {

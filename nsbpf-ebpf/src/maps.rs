@@ -10,9 +10,9 @@ use nsbpf_common::stats::PortStats;
 #[map]
 pub static PORT_STATS: PerCpuArray<PortStats> = PerCpuArray::with_max_entries(1, 0);
 
-/// Scratch memory: what the parser found in the packet at hand. One entry, and
-/// one packet at a time on a CPU: programs of one hook do not interrupt each
-/// other (they run with bottom halves off).
+/// Scratch memory: what the parser found in the packet at hand. One entry is
+/// enough: all hooks run with bottom halves off, so that a CPU is done with one
+/// packet in one program before it begins another.
 #[map]
 pub static PARSED_HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(1, 0);
 

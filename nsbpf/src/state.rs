@@ -97,6 +97,8 @@ pub struct End {
     pub mac: [u8; 6],
     /// Largest packet, in bytes, Ethernet header not counted.
     pub mtu: u32,
+    /// Link group, part of the birth mark.
+    pub group: u32,
 }
 
 /// A bridge.
@@ -273,6 +275,8 @@ pub enum Owner {
     Stranger,
     /// Another lab, by its name.
     Lab(String),
+    /// A lab that is unknown: a link with the birth mark and no identity.
+    SomeLab,
 }
 
 impl State {

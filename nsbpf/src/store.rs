@@ -29,6 +29,8 @@ use crate::lab::Name;
 
 const ROOT: &str = "/run/nsbpf";
 const NETNS_NAMES: &str = "/run/netns";
+/// How often a lock is tried whose file others remove at the same time.
+const LOCK_TRIES: usize = 100;
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,15 @@ pub enum StoreError {
         "the lab `{0}` is in use by another nsbpf. Wait until it is done, or stop it, then try again."
     )]
     Locked(Name),
+    /// The lock's folder comes and goes, or is none.
+    #[error(
+        "{}: this file or its folder vanished each of the {LOCK_TRIES} times it was made",
+        .0.display()
+    )]
+    Unsteady(PathBuf),
+    /// Somebody else could have put anything there.
+    #[error("{} is not a directory of root's: remove it, nsbpf makes it anew", .0.display())]
+    Untrusted(PathBuf),
     /// Another lab took the slot a moment ago.
     #[error("another lab was given slot {0} at the same time")]
     SlotTaken(u16),
@@ -132,7 +143,7 @@ impl Store {
     /// Locks the lab, or says who is at it.
     pub fn lock(&self) -> Result<LabLock, StoreError> {
         let path = self.root.join("locks").join(self.lab.as_str());
-        loop {
+        for _ in 0..LOCK_TRIES {
             let Some(file) = self.open_lock(&path)? else {
                 continue;
             };
@@ -148,6 +159,7 @@ impl Store {
                 return Ok(LabLock { file, path });
             }
         }
+        Err(StoreError::Unsteady(path))
     }
 
     /// `None` when the folder of locks went away in between.
@@ -165,6 +177,10 @@ impl Store {
                 // Somebody removes the empty tree: the caller tries again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(failed("create", &path)(error)),
+            }
+            let made = if_there(fs::symlink_metadata(&path)).map_err(failed("look at", &path))?;
+            if made.is_some_and(|made| !made.is_dir() || made.uid() != 0) {
+                return Err(StoreError::Untrusted(path));
             }
         }
         Ok(())

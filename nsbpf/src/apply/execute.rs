@@ -1,9 +1,9 @@
-//! Doing the steps of a plan. The only place that changes a lab's objects.
+//! Doing the steps of a plan.
 //!
 //! Steps of one kind that follow each other are done together: one visit of
 //! many namespaces, one datagram of many requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -19,7 +19,7 @@ use crate::net::filter::{self, TcHook};
 use crate::net::link::{self, Birth};
 use crate::net::netns::Created;
 use crate::net::socket::{BatchError, Request};
-use crate::net::{NetNs, Netlink, address};
+use crate::net::{NetNs, Netlink, NetlinkError, address};
 use crate::plan::Step;
 use crate::state::{Bridge, End, Hook, HookPoint, Key, Netns, Object, State, Veth};
 use crate::store::Store;
@@ -180,7 +180,7 @@ impl<'a> Executor<'a> {
                 let Bridge { number, end, .. } = bridge;
                 let ifindex = slot.ifindex(*number);
                 let mut requests = Requests::default();
-                requests.push(step, link::set_mac_and_mtu(ifindex, end.mac, end.mtu));
+                requests.push(step, link::set_basics(ifindex, end.mac, end.mtu, end.group));
                 requests.push(step, link::set_up(ifindex));
                 requests.send(&mut self.host)
             }
@@ -314,13 +314,14 @@ impl<'a> Executor<'a> {
         let ifindex = slot.ifindex(veth.number);
         let controller = self.controller(step, veth)?;
         let mut requests = Requests::default();
-        requests.push(step, link::set_mac_and_mtu(ifindex, veth.host.mac, veth.host.mtu));
+        let End { name: _, mac, mtu, group } = &veth.host;
+        requests.push(step, link::set_basics(ifindex, *mac, *mtu, *group));
         requests.push(step, link::set_controller(ifindex, controller));
         requests.push(step, link::set_up(ifindex));
         requests.send(&mut self.host)?;
         match &veth.inner {
-            Some(End { mac, mtu, .. }) => {
-                let request = link::set_mac_and_mtu(ifindex, *mac, *mtu);
+            Some(End { name: _, mac, mtu, group }) => {
+                let request = link::set_basics(ifindex, *mac, *mtu, *group);
                 self.inside(step, &veth.id.namespace, request)
             }
             None => Ok(()),
@@ -342,27 +343,42 @@ impl<'a> Executor<'a> {
     /// Deletes links together: they are moved to a group first, which is cheap,
     /// and the group is deleted at once. What is gone already is no error.
     fn remove_links(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
-        let Some(first) = steps.first() else {
-            return Ok(());
-        };
-        let doomed = match (self.slot, first) {
-            (Some(slot), _) => slot,
-            (None, Step::Remove(Object::Stray(stray))) => {
-                stray_slot(stray.ifindex).ok_or_else(|| impossible(first, "the lab has no slot"))?
-            }
-            (None, step) => return Err(impossible(step, "the lab has no slot")),
-        }
-        .doomed_group();
+        let mut doomed = Vec::new();
         for step in steps {
-            let ifindex = match step {
-                Step::Remove(Object::Veth(veth)) => self.slot(step)?.ifindex(veth.number),
-                Step::Remove(Object::Bridge(bridge)) => self.slot(step)?.ifindex(bridge.number),
-                Step::Remove(Object::Stray(stray)) => stray.ifindex,
-                _ => continue,
-            };
-            gone_is_fine(step, self.host.request(link::set_group(ifindex, doomed)))?;
+            match step {
+                Step::Remove(Object::Veth(veth)) => {
+                    doomed.push((step, self.slot(step)?.ifindex(veth.number)));
+                }
+                Step::Remove(Object::Bridge(bridge)) => {
+                    doomed.push((step, self.slot(step)?.ifindex(bridge.number)));
+                }
+                // Of a slot that is not this lab's, maybe.
+                Step::Remove(Object::Stray(stray)) => {
+                    gone_is_fine(step, self.host.request(link::delete(stray.ifindex)))?;
+                }
+                _ => {}
+            }
         }
-        gone_is_fine(first, self.host.request(link::delete_group(doomed)))
+        let Some((first, _)) = doomed.first() else { return Ok(()) };
+        let group = self.slot(first)?.doomed_group();
+        if self.has_others(group, &doomed).map_err(|error| failed(first, error))? {
+            for (step, ifindex) in &doomed {
+                gone_is_fine(step, self.host.request(link::delete(*ifindex)))?;
+            }
+            return Ok(());
+        }
+        for (step, ifindex) in &doomed {
+            gone_is_fine(step, self.host.request(link::set_group(*ifindex, group)))?;
+        }
+        gone_is_fine(first, self.host.request(link::delete_group(group)))
+    }
+
+    /// Whether a group has links that are not to be deleted. Anybody can put a
+    /// link into any group, and a run that was killed may have left some.
+    fn has_others(&mut self, group: u32, doomed: &[(&Step, u32)]) -> Result<bool, NetlinkError> {
+        let doomed: HashSet<u32> = doomed.iter().map(|(_, ifindex)| *ifindex).collect();
+        let links = link::list(&mut self.host)?;
+        Ok(links.iter().any(|link| link.group == group && !doomed.contains(&link.ifindex)))
     }
 
     fn attach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
@@ -433,19 +449,11 @@ fn birth(end: &End, slot: Slot, number: u16) -> Birth<'_> {
         ifindex: slot.ifindex(number),
         mac: end.mac,
         mtu: end.mtu,
-        group: slot.group(),
+        group: end.group,
     }
 }
 
-/// The slot of a link whose lab has lost its folder.
-fn stray_slot(ifindex: u32) -> Option<Slot> {
-    u16::try_from(ifindex >> 16).ok().and_then(Slot::new)
-}
-
-fn gone_is_fine(
-    step: &Step,
-    result: Result<(), crate::net::NetlinkError>,
-) -> Result<(), ApplyError> {
+fn gone_is_fine(step: &Step, result: Result<(), NetlinkError>) -> Result<(), ApplyError> {
     match result {
         Err(error) if matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT)) => Ok(()),
         other => other.map_err(|error| failed(step, error)),

@@ -12,15 +12,18 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::datapath::DatapathError;
+use rustix::io::Errno;
+
+use crate::datapath::{DatapathError, OBJECT_DIGEST};
 use crate::lab::{Lab, Name};
 use crate::net::netns::{self, NetNsError};
 use crate::net::nsid::DeathWatch;
 use crate::net::{Netlink, NetlinkError};
 use crate::plan::{self, PlanError, Settings, Step};
-use crate::state::{Key, Object, Objects, State};
+use crate::state::{Key, NetnsProgress, Object, Objects, State};
 use crate::store::{Store, StoreError};
 
+use survey::survey_outside;
 pub use survey::{Opened, Survey, survey};
 
 /// How long the kernel may take to tear down namespaces.
@@ -56,8 +59,11 @@ pub enum ApplyError {
     #[error("interrupted")]
     Interrupted,
     /// All steps went well, and still the kernel has something else.
-    #[error("{} still differs from the lab after everything was done: does another program change it?", list(.0))]
+    #[error("{} still differs from the lab after everything was done; another program may be changing it", list(.0))]
     NotConverged(Vec<Key>),
+    /// All steps went well, and still the kernel has some of it.
+    #[error("{} is still there after everything was removed; another program may be making it anew", list(.0))]
+    NotGone(Vec<Key>),
     /// A step failed, and what was done before is undone.
     #[error("{cause}. What had been done was undone.")]
     Undone {
@@ -90,6 +96,22 @@ pub enum Cause {
     Datapath(#[from] DatapathError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl ApplyError {
+    /// Whether the kernel lacks something that no lab can do without.
+    #[must_use]
+    pub fn lacks_kernel_feature(&self) -> bool {
+        match self {
+            Self::Undone { cause } | Self::NotUndone { cause, .. } => cause.lacks_kernel_feature(),
+            Self::Step { source, .. } => match &**source {
+                Cause::Netlink(error) => error.errno() == Some(Errno::OPNOTSUPP),
+                Cause::Datapath(DatapathError::NoXdpLinks) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 fn list(keys: &[Key]) -> String {
@@ -222,15 +244,40 @@ fn verify(store: &Store, wanted: &Objects) -> Result<Survey, ApplyError> {
 /// Leads back to the objects that were there before.
 fn undo(store: &Store, before: &State) -> Result<(), ApplyError> {
     let Survey { state, namespaces } = survey(store)?;
-    let mut wanted = before.objects.clone();
-    // What was unfinished before cannot be made again, nor should it.
-    wanted.retain(|_, object| !matches!(object, Object::Stray(_)));
+    let wanted = restorable(before);
     let steps = plan::diff(&wanted, &state)?;
     execute::execute(store, &state, namespaces, &steps, &AtomicBool::new(false))?;
     if wanted.is_empty() {
         clear_folder(store)?;
     }
     Ok(())
+}
+
+/// Of the objects that were there before, those that can be made again: not what
+/// was unfinished, nor programs of an object that this build does not have.
+fn restorable(before: &State) -> Objects {
+    let mut kept = Objects::new();
+    for (key, object) in &before.objects {
+        let has = |key: Key| kept.contains_key(&key);
+        let restorable = match object {
+            Object::Folder(_) | Object::Bridge(_) => true,
+            Object::Stray(_) => false,
+            Object::Netns(netns) => netns.progress == NetnsProgress::Whole,
+            Object::Veth(veth) => {
+                veth.inner.is_some() && has(Key::Netns(veth.id.namespace.clone()))
+            }
+            Object::Address(address) => has(Key::Veth(address.id.clone())),
+            Object::Datapath(datapath) => datapath.object == OBJECT_DIGEST,
+            Object::Hook(hook) => {
+                hook.current && has(Key::Veth(hook.id.clone())) && has(Key::Datapath)
+            }
+            Object::Up(up) => has(Key::Veth(up.id.clone())),
+        };
+        if restorable {
+            kept.insert(key.clone(), object.clone());
+        }
+    }
+    kept
 }
 
 /// Takes a lab down: everything that is its own, however little of it there is.
@@ -240,12 +287,8 @@ fn undo(store: &Store, before: &State) -> Result<(), ApplyError> {
 /// The first step that failed; every other step was done nevertheless.
 pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
     let start = Instant::now();
-    let Survey { state, namespaces } = survey(store)?;
+    let (Survey { state, namespaces }, _) = survey_outside(store)?;
     let objects = state.objects.len();
-    let host = |error: NetlinkError| ApplyError::Survey {
-        what: "the namespaces' end".to_owned(),
-        source: Box::new(error.into()),
-    };
     let mut lingering = Vec::new();
     let mut dying = Vec::new();
     let users = netns::users(namespaces.values().map(|opened| &opened.netns));
@@ -257,12 +300,18 @@ pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
             None => dying.push((name.clone(), &opened.netns)),
         }
     }
-    let watch = DeathWatch::new(dying).map_err(host)?;
+    // Without it nothing is lost but the waiting.
+    let watch = DeathWatch::new(dying)
+        .inspect_err(|error| log::warn!("cannot watch the namespaces' end: {error}"));
     let steps = plan::diff(&Objects::new(), &state)?;
     let done = execute::execute_all(store, &state, namespaces, &steps);
     let cleared = clear_folder(store);
     done.and(cleared)?;
-    let left = watch.wait(NETNS_PATIENCE).map_err(host)?;
+    let (Survey { state: left, .. }, _) = survey_outside(store)?;
+    if !left.objects.is_empty() {
+        return Err(ApplyError::NotGone(left.objects.into_keys().collect()));
+    }
+    let left = watch.and_then(|watch| watch.wait(NETNS_PATIENCE)).unwrap_or_default();
     lingering.extend(left.into_iter().map(|namespace| Lingering { namespace, users: Vec::new() }));
     lingering.sort_by(|one, other| one.namespace.cmp(&other.namespace));
     Ok(TakenDown { objects, took: start.elapsed(), lingering })

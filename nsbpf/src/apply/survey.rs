@@ -47,6 +47,21 @@ fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
 
 /// Looks at everything that a lab is made of. Changes nothing.
 pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
+    let (mut survey, ports) = survey_outside(store)?;
+    let Some(slot) = survey.state.slot() else { return Ok(survey) };
+    for (name, opened) in &mut survey.namespaces {
+        survey_inside(name, opened, slot, &ports, &mut survey.state.objects)
+            .map_err(failed(&format!("namespace {name}")))?;
+    }
+    Ok(survey)
+}
+
+/// Interfaces by their port numbers.
+type Ports = HashMap<u16, InterfaceId>;
+
+/// Looks at all but the insides of namespaces, where others may be root: enough
+/// to take a lab down, whatever they do.
+pub(super) fn survey_outside(store: &Store) -> Result<(Survey, Ports), ApplyError> {
     let mut host = host_socket()?;
     let slot = store.slot().map_err(failed("the lab's folder"))?;
     let mut state = State::default();
@@ -54,35 +69,28 @@ pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
     if let Some(slot) = slot {
         insert(&mut state.objects, Object::Folder(slot));
     }
-    let mut namespaces = survey_namespaces(store, &mut state)?;
+    let namespaces = survey_namespaces(store, &mut state)?;
     let links = link::list(&mut host).map_err(failed("the host's links"))?;
     let ours = sort_out(store, slot, &links, &mut state);
-    if let Some(slot) = slot {
+    let mut ports = Ports::new();
+    if slot.is_some() {
         let ids = survey_datapath(store, &mut state);
-        let mut ports = HashMap::new();
         for Port { id, number, link } in ours.ports {
             ports.insert(number, id.clone());
-            let bridge = ours.bridges.get(&link.controller).cloned();
-            insert(
-                &mut state.objects,
-                Object::Veth(Veth {
-                    number,
-                    host: end(link),
-                    inner: None,
-                    bridge,
-                    up: link.up,
-                    id: id.clone(),
-                }),
-            );
+            let veth = Veth {
+                number,
+                host: end(link),
+                inner: None,
+                bridge: ours.bridges.get(&link.controller).cloned(),
+                up: link.up,
+                id: id.clone(),
+            };
+            insert(&mut state.objects, Object::Veth(veth));
             survey_hooks(store, &mut host, &ids, &id, number, link, &mut state.objects)
                 .map_err(failed(&format!("the hooks of {id}")))?;
         }
-        for (name, opened) in &mut namespaces {
-            survey_inside(name, opened, slot, &ports, &mut state.objects)
-                .map_err(failed(&format!("namespace {name}")))?;
-        }
     }
-    Ok(Survey { state, namespaces })
+    Ok((Survey { state, namespaces }, ports))
 }
 
 fn insert(objects: &mut Objects, object: Object) {
@@ -91,7 +99,7 @@ fn insert(objects: &mut Objects, object: Object) {
 
 fn end(link: &Link) -> End {
     let mac = link.mac.as_slice().try_into().unwrap_or_default();
-    End { name: link.name.clone(), mac, mtu: link.mtu }
+    End { name: link.name.clone(), mac, mtu: link.mtu, group: link.group }
 }
 
 /// Files, names and namespaces.
@@ -160,8 +168,11 @@ struct Ours<'a> {
     ports: Vec<Port<'a>>,
 }
 
-/// Tells the lab's links from others'. A link is ours by its birth mark (group
-/// and MAC address); which one it is, its alias says.
+/// Tells the lab's links from others'.
+///
+/// A link has three marks: group, MAC address, and alias with an interface index
+/// of the lab's slot. Two make it ours: udev, NetworkManager or a person may
+/// have changed one, and a run that was killed may not have come to the alias.
 fn sort_out<'a>(
     store: &Store,
     slot: Option<Slot>,
@@ -170,19 +181,24 @@ fn sort_out<'a>(
 ) -> Ours<'a> {
     let mut ours = Ours::default();
     for link in links {
-        let marked = Slot::of_group(link.group).filter(|_| link.mac.starts_with(&MAC_PREFIX));
-        let Some(link_slot) = marked else {
-            state.foreign_links.insert(link.name.clone(), Owner::Stranger);
+        let group = Slot::of_group(link.group);
+        let alias = alias::parse(&link.alias);
+        let aliased = alias.is_some() && link.ifindex > u32::from(u16::MAX);
+        let marks = [group.is_some(), link.mac.starts_with(&MAC_PREFIX), aliased];
+        if marks.into_iter().filter(|mark| *mark).count() < 2 {
+            add_foreign(state, link, &Owner::Stranger);
             continue;
-        };
-        let (lab, identity) = alias::parse(&link.alias).unzip();
-        if lab.as_ref().is_some_and(|lab| lab != store.lab())
-            || (lab.is_none() && slot != Some(link_slot))
-        {
-            state.taken_slots.insert(link_slot.get());
-            let owner = lab.map_or_else(|| "?".to_owned(), |lab| lab.to_string());
-            state.foreign_links.insert(link.name.clone(), Owner::Lab(owner));
-            continue;
+        }
+        let (lab, identity) = alias.unzip();
+        match &lab {
+            Some(lab) if lab == store.lab() => {}
+            None if slot.is_some() && slot == group => {}
+            _ => {
+                state.taken_slots.extend(group.map(Slot::get));
+                let owner = lab.map_or(Owner::SomeLab, |lab| Owner::Lab(lab.to_string()));
+                add_foreign(state, link, &owner);
+                continue;
+            }
         }
         let number = slot.and_then(|slot| slot.number(link.ifindex));
         match (number, identity, link.kind.as_str()) {
@@ -201,6 +217,12 @@ fn sort_out<'a>(
         }
     }
     ours
+}
+
+fn add_foreign(state: &mut State, link: &Link, owner: &Owner) {
+    for name in link.altnames.iter().chain([&link.name]) {
+        state.foreign_links.insert(name.clone(), owner.clone());
+    }
 }
 
 fn survey_datapath(store: &Store, state: &mut State) -> ProgramIds {
@@ -226,9 +248,9 @@ fn survey_hooks(
             insert(objects, Object::Hook(hook));
         }
     };
-    let ingress = filter::attached(host, link.ifindex, TcHook::Ingress)?;
+    let ingress = filter::attached(host, link.ifindex, TcHook::Ingress, datapath::TC_INGRESS)?;
     found(HookPoint::TcIngress, ingress, ids.tc_ingress);
-    let egress = filter::attached(host, link.ifindex, TcHook::Egress)?;
+    let egress = filter::attached(host, link.ifindex, TcHook::Egress, datapath::TC_EGRESS)?;
     found(HookPoint::TcEgress, egress, ids.tc_egress);
     // Another's XDP program is none of ours to tell of.
     if link.xdp_program != 0 && datapath::has_xdp_link(store, number) {
@@ -243,7 +265,7 @@ fn survey_inside(
     name: &Name,
     opened: &mut Opened,
     slot: Slot,
-    ports: &HashMap<u16, InterfaceId>,
+    ports: &Ports,
     objects: &mut Objects,
 ) -> Result<(), Cause> {
     let port = |ifindex| {

@@ -1,9 +1,11 @@
 //! From an outcome to what is printed last and the exit code.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::lab_file::LabFileError;
+use crate::apply::ApplyError;
+use crate::datapath::Missing;
 use crate::lab::LabError;
 
 /// It failed.
@@ -18,6 +20,12 @@ const UNSUPPORTED: u8 = 4;
 #[error("{0}")]
 pub(super) struct Unsupported(pub(super) String);
 
+impl From<Missing> for Unsupported {
+    fn from(missing: Missing) -> Self {
+        Self(missing.to_string())
+    }
+}
+
 pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
@@ -27,18 +35,40 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(lab) = error.downcast_ref::<LabError>() {
-        eprintln!("{}", lab.render());
+        print_error(&lab.render());
         return ExitCode::from(INVALID);
     }
-    eprintln!("error: {error:#}");
+    print_error(&format!("error: {}", chain(&error)));
     let code = if error.is::<LabFileError>() {
         INVALID
-    } else if error.is::<Unsupported>() {
+    } else if error.is::<Unsupported>() || lacks_kernel_feature(&error) {
         UNSUPPORTED
     } else {
         FAILED
     };
     ExitCode::from(code)
+}
+
+fn lacks_kernel_feature(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ApplyError>().is_some_and(ApplyError::lacks_kernel_feature)
+}
+
+/// Says it where errors go; if that cannot be written to, the code still tells.
+fn print_error(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The error and its causes, each once: ours name theirs already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Whether the failure is that nobody reads our output any more.

@@ -5,6 +5,7 @@ mod interrupt;
 mod lab_file;
 mod privilege;
 mod run;
+mod screen;
 mod view;
 
 use std::process::ExitCode;

@@ -1,11 +1,12 @@
 //! What the process and the kernel must be able to do, checked before anything
 //! is touched.
 
-use aya::maps::MapType;
-use aya::programs::ProgramType;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::exit::Unsupported;
+use crate::datapath;
+use crate::state::IngressHook;
 
 /// Capabilities that building a lab takes. `CAP_SYS_ADMIN` covers namespaces and
 /// mounts, and `CAP_BPF` where the kernel has it.
@@ -15,7 +16,7 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
 ];
 
 /// Fails unless this process may build labs and the kernel runs eBPF.
-pub(super) fn check(xdp: bool) -> Result<(), Unsupported> {
+pub(super) fn check(ingress: IngressHook) -> Result<(), Unsupported> {
     let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (capability, name, why) in NEEDED {
         if !have.contains(capability) {
@@ -28,25 +29,20 @@ pub(super) fn check(xdp: bool) -> Result<(), Unsupported> {
             return Err(Unsupported(format!("nsbpf needs {name} {why}. {cure}")));
         }
     }
-    check_kernel(xdp)
+    raise_limits();
+    Ok(datapath::probe(ingress)?)
 }
 
-fn check_kernel(xdp: bool) -> Result<(), Unsupported> {
-    let lacks = |what: &str, options: &str| {
-        Unsupported(format!(
-            "this kernel does not load {what}. It needs Linux 5.10 or later with {options}, and neither lockdown nor a seccomp filter that forbids bpf(2)."
-        ))
-    };
-    let map = aya::sys::is_map_supported(MapType::PerCpuArray);
-    if !map.unwrap_or(false) {
-        return Err(lacks("eBPF maps", "CONFIG_BPF_SYSCALL=y"));
+/// Lifts what would stop a large lab: each namespace takes two file descriptors,
+/// and kernels before 5.11 count maps as locked memory.
+fn raise_limits() {
+    for resource in [Resource::Nofile, Resource::Memlock] {
+        let limit = getrlimit(resource);
+        let maximum = match resource {
+            Resource::Memlock => None,
+            _ => limit.maximum,
+        };
+        // Where it is not allowed, small labs still work.
+        let _ = setrlimit(resource, Rlimit { current: maximum, maximum });
     }
-    let classifier = aya::sys::is_program_supported(ProgramType::SchedClassifier);
-    if !classifier.unwrap_or(false) {
-        return Err(lacks("eBPF programs for tc", "CONFIG_BPF_SYSCALL=y and CONFIG_NET_CLS_BPF"));
-    }
-    if xdp && !aya::sys::is_program_supported(ProgramType::Xdp).unwrap_or(false) {
-        return Err(lacks("XDP programs", "CONFIG_BPF_SYSCALL=y"));
-    }
-    Ok(())
 }

@@ -1,22 +1,25 @@
 //! `nsbpf run`: a lab from up to down in one command.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use futures_util::FutureExt as _;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::exit::broken_pipe;
 use super::interrupt::Interrupt;
-use super::view::{Format, Frame, View, ping_line};
+use super::screen::Screen;
+use super::view::{Format, Frame, ping_line};
 use super::{lab_file, privilege};
-use crate::apply::{self, Converged, Opened, TakenDown};
+use crate::apply::{self, ApplyError, Converged, Opened, TakenDown};
 use crate::datapath::{KernelLog, OBJECT_DIGEST};
 use crate::lab::{Lab, Name};
-use crate::observe::pings::{Pinger, Pingers, ring};
+use crate::observe::pings::{PingReport, Pinger, Pingers, ring};
 use crate::observe::stats::Watch;
 use crate::plan::Settings;
 use crate::state::IngressHook;
@@ -81,7 +84,7 @@ impl Run {
             Some(file) => lab_file::read(file)?,
             None => Lab::parse(QUICKSTART, "labs/quickstart.yaml")?,
         };
-        privilege::check(self.hook == HookArg::Xdp)?;
+        privilege::check(self.hook.into())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -91,100 +94,106 @@ impl Run {
 
     /// Brings the lab up, shows it, and takes it down however that ended.
     async fn up_and_down(self, lab: Lab) -> anyhow::Result<()> {
-        let mut interrupt = Interrupt::listen().context("listen for signals")?;
+        let interrupt = Interrupt::listen().context("listen for signals")?;
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
+        let mut screen = Screen::new(self.format);
         let lab = Arc::new(lab);
+        // A panic is an outcome like others: what is up has to come down.
+        let shown = AssertUnwindSafe(self.up_and_show(&lab, &store, interrupt, &mut screen))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("a bug in nsbpf: see the panic above")));
+        // Also when it did not come up: what a killed run left goes too.
+        let down = spawn_blocking(move || apply::take_down(&store)).await;
+        let down = down
+            .map_err(panicked)
+            .and_then(|down| down.with_context(|| format!("take {} down", lab.name)));
+        if let Ok(down) = &down {
+            lock.retire();
+            if shown.as_ref().err().is_none_or(|error| !error.is::<ApplyError>()) {
+                say_down(&screen, &lab, down);
+            }
+        }
+        let written = screen.finish().await;
+        // What failed first is what matters; a reader that went away does not.
+        match shown {
+            Err(error) if broken_pipe(&error) => down.and(Err(error)),
+            shown => shown.and(down).and(written.map_err(Into::into)),
+        }
+    }
+
+    async fn up_and_show(
+        &self,
+        lab: &Arc<Lab>,
+        store: &Store,
+        mut interrupt: Interrupt,
+        screen: &mut Screen,
+    ) -> anyhow::Result<()> {
         let settings = Settings {
             ingress: self.hook.into(),
             object: OBJECT_DIGEST.to_owned(),
             log: log::log_enabled!(log::Level::Debug),
         };
-        let up = {
-            let (store, lab, cancel) = (store.clone(), Arc::clone(&lab), interrupt.flag());
-            spawn_blocking(move || apply::converge(&store, &lab, &settings, &cancel)).await
-        };
-        let mut view = View::new(self.format);
-        let shown = match up {
-            Ok(Ok(converged)) => {
-                let (store, lab) = (store.clone(), Arc::clone(&lab));
-                // A task of its own, so that a panic is an outcome like others.
-                let shown = tokio::spawn(async move {
-                    self.show(&lab, &store, converged, &mut interrupt).await
-                });
-                shown.await.map_err(panicked).flatten()
-            }
-            Ok(Err(error)) => {
-                lock.retire();
-                return Err(error.into());
-            }
-            Err(panic) => Err(panicked(panic)),
-        };
-        let down = spawn_blocking(move || apply::take_down(&store)).await;
-        let down = down
-            .map_err(panicked)
-            .and_then(|down| down.with_context(|| format!("take {} down", lab.name)))
-            .and_then(|down| Ok(say_down(&mut view, &lab, &down)?));
-        if down.is_ok() {
-            lock.retire();
-        }
-        // What failed first is what matters; a reader that went away does not.
-        match shown {
-            Err(error) if broken_pipe(&error) => down.and(Err(error)),
-            shown => shown.and(down),
-        }
-    }
-
-    async fn show(
-        &self,
-        lab: &Lab,
-        store: &Store,
-        converged: Converged,
-        interrupt: &mut Interrupt,
-    ) -> anyhow::Result<()> {
-        let Converged { survey, steps: _, took } = converged;
+        let (flag, shared_lab, shared_store) = (interrupt.flag(), Arc::clone(lab), store.clone());
+        let Converged { survey, steps: _, took } =
+            spawn_blocking(move || apply::converge(&shared_store, &shared_lab, &settings, &flag))
+                .await
+                .map_err(panicked)??;
         let up_since = Instant::now();
-        let mut view = View::new(self.format);
-        view.say(&format!("{} is up after {}: {}", lab.name, millis(took), size(lab)))?;
+        screen.say(format!("{} is up after {}: {}", lab.name, millis(took), size(lab)));
+        let pingers = tokio::select! {
+            pingers = start_pingers(lab, &survey.namespaces) => pingers?,
+            () = interrupt.wished() => return Ok(()),
+        };
+        drop(survey.namespaces);
+        let silent = say_pings(screen, &pingers.reports());
         if log::log_enabled!(log::Level::Debug) {
             // Ends with the runtime.
             tokio::spawn(KernelLog::open(store)?.forward());
         }
-        let pingers = start_pingers(lab, &survey.namespaces).await?;
-        drop(survey.namespaces);
-        let mut silent = Vec::new();
-        for report in pingers.reports() {
-            view.say(&ping_line(&report))?;
-            if report.received == 0 {
-                silent.push(format!("{} from {}", report.target, report.from));
-            }
-        }
         let mut watch = Watch::new(store, &survey.state)?;
         let start = tokio::time::Instant::now();
         let mut ticker = tokio::time::interval_at(start, self.interval);
-        let end = self.duration.map(|duration| start + duration);
+        // One that is too long to add is for ever.
+        let end = self.duration.and_then(|duration| start.checked_add(duration));
         let mut ended = false;
         while !ended {
             tokio::select! {
                 // A tick at the very end is one frame, not two.
                 biased;
                 () = interrupt.wished() => ended = true,
+                error = screen.failed() => {
+                    return Err(anyhow::Error::from(error).context("write to standard output"));
+                }
                 () = sleep_until(end) => ended = true,
                 _ = ticker.tick() => {}
             }
             let interfaces = watch.read()?;
-            let (lab, elapsed) = (lab.name.as_str(), up_since.elapsed());
-            view.show(&Frame { lab, elapsed, interfaces, pings: pingers.reports() })?;
+            let (lab, elapsed) = (lab.name.to_string(), up_since.elapsed());
+            screen.show(Frame { lab, elapsed, interfaces, pings: pingers.reports() });
         }
-        if !silent.is_empty() {
-            bail!(
-                "no reply of {}: does a firewall on this host drop what crosses the bridge \
-                 (`sysctl net.bridge.bridge-nf-call-iptables`, `iptables -L FORWARD`)?",
-                silent.join(", ")
-            );
-        }
-        Ok(())
+        if silent.is_empty() { Ok(()) } else { bail!("no reply of {}", silent.join(", ")) }
     }
+}
+
+/// Says what came of the first pings; returns those that nobody answered.
+fn say_pings(screen: &Screen, reports: &[PingReport]) -> Vec<String> {
+    let mut silent = Vec::new();
+    for report in reports {
+        screen.say(ping_line(report));
+        if report.received == 0 {
+            silent.push(format!("{} from {}", report.target, report.from));
+        }
+    }
+    if !silent.is_empty() {
+        screen.say(
+            "no reply: does a firewall on this host drop what crosses the bridge \
+             (`sysctl net.bridge.bridge-nf-call-iptables`, `iptables -L FORWARD`)?"
+                .to_owned(),
+        );
+    }
+    silent
 }
 
 async fn sleep_until(end: Option<tokio::time::Instant>) {
@@ -210,17 +219,20 @@ async fn start_pingers(lab: &Lab, namespaces: &HashMap<Name, Opened>) -> anyhow:
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn panicked(panic: JoinError) -> anyhow::Error {
-    anyhow::anyhow!("a bug in nsbpf: {panic}. Everything was taken down.")
+    anyhow!("a bug in nsbpf: {panic}")
 }
 
-fn say_down(view: &mut View, lab: &Lab, down: &TakenDown) -> std::io::Result<()> {
+fn say_down(screen: &Screen, lab: &Lab, down: &TakenDown) {
     let TakenDown { objects: _, took, lingering } = down;
+    let took = millis(*took);
     if lingering.is_empty() {
-        let text = format!("{} is down after {}: nothing of it is left", lab.name, millis(*took));
-        return view.say(&text);
+        screen.say(format!("{} is down after {took}: nothing of it is left", lab.name));
+        return;
     }
-    view.say(&format!("{} is down after {}", lab.name, millis(*took)))?;
-    lingering.iter().try_for_each(|lingering| view.say(&format!("warning: {lingering}")))
+    screen.say(format!("{} is down after {took}", lab.name));
+    for lingering in lingering {
+        screen.say(format!("warning: {lingering}"));
+    }
 }
 
 fn millis(time: Duration) -> String {

@@ -26,9 +26,9 @@ pub(super) enum Format {
 
 /// All that is shown at one moment.
 #[derive(Debug, Serialize)]
-pub(super) struct Frame<'a> {
+pub(super) struct Frame {
     /// The lab.
-    pub(super) lab: &'a str,
+    pub(super) lab: String,
     /// Since the lab was up.
     #[serde(serialize_with = "seconds", rename = "elapsed_seconds")]
     pub(super) elapsed: Duration,
@@ -58,12 +58,16 @@ impl View {
     pub(super) fn say(&self, line: &str) -> io::Result<()> {
         match self.format {
             Format::Table => writeln!(io::stdout(), "{line}"),
-            Format::Json => writeln!(io::stderr(), "{line}"),
+            // What it says besides is no reason to stop for a program.
+            Format::Json => {
+                let _ = writeln!(io::stderr(), "{line}");
+                Ok(())
+            }
         }
     }
 
     /// Shows a frame, in place of the one before where that is possible.
-    pub(super) fn show(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+    pub(super) fn show(&mut self, frame: &Frame) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match self.format {
             Format::Json => {
@@ -90,7 +94,7 @@ impl View {
 
 /// Interfaces that the terminal has room for: a frame that scrolls cannot be
 /// redrawn.
-fn rows_that_fit(frame: &Frame<'_>) -> usize {
+fn rows_that_fit(frame: &Frame) -> usize {
     /// Blank lines, the header, what is said below, and the cursor's line.
     const OTHER_LINES: usize = 7;
     const FALLBACK: (u16, u16) = (80, 24);
@@ -98,7 +102,7 @@ fn rows_that_fit(frame: &Frame<'_>) -> usize {
     usize::from(lines).saturating_sub(OTHER_LINES + frame.pings.len()).max(1)
 }
 
-fn text(frame: &Frame<'_>, rows: usize) -> String {
+fn text(frame: &Frame, rows: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -144,7 +148,7 @@ fn text(frame: &Frame<'_>, rows: usize) -> String {
         text.push('\n');
     }
     let elapsed = humantime::format_duration(Duration::from_secs(frame.elapsed.as_secs()));
-    let lab = frame.lab;
+    let lab = &frame.lab;
     // Writing to a string does not fail.
     let _ = writeln!(text, "{lab}, up for {elapsed} (tx/rx by family; Ctrl-C takes it down)");
     text

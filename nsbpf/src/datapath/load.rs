@@ -15,9 +15,11 @@ use super::{DatapathError, OBJECT};
 use crate::state::{Datapath, IngressHook};
 use crate::store::Store;
 
-/// Names of programs, as the kernel half has them, and of their pins.
-const TC_INGRESS: &str = "tc_ingress";
-const TC_EGRESS: &str = "tc_egress";
+/// Name of the program at tc ingress: in the kernel half, of its pin, and of its
+/// filter.
+pub const TC_INGRESS: &str = "tc_ingress";
+/// Name of the program at tc egress.
+pub const TC_EGRESS: &str = "tc_egress";
 const XDP_INGRESS: &str = "xdp_ingress";
 /// Maps that outlive this process.
 pub(super) const PORT_STATS: &str = "PORT_STATS";

@@ -6,6 +6,7 @@
 
 mod load;
 mod log;
+mod probe;
 mod stats;
 
 use std::io;
@@ -17,7 +18,10 @@ use aya::pin::PinError;
 use aya::programs::ProgramError;
 
 pub use self::log::KernelLog;
-pub use load::{ProgramIds, Programs, detach_xdp, has_xdp_link, observe, unload};
+pub use load::{
+    ProgramIds, Programs, TC_EGRESS, TC_INGRESS, detach_xdp, has_xdp_link, observe, unload,
+};
+pub use probe::{Missing, probe};
 pub use stats::StatsReader;
 
 /// The object of the kernel half.

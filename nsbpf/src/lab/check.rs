@@ -1,6 +1,7 @@
 //! From what was typed to what it means, or to all that is wrong with it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_saphyr::{Location, Spanned};
@@ -20,6 +21,11 @@ pub(super) fn check(spec: LabSpec) -> Result<Lab, Vec<Problem>> {
             checker.bridges.insert(name.clone(), Segment::default());
             bridges.push(name);
         }
+    }
+    if spec.namespaces.0.is_empty() {
+        let problem = Problem::new("the lab has no namespace".to_owned(), spec.name.referenced)
+            .help("add one under `namespaces:`, as `vnet0: {}`");
+        checker.problems.push(problem);
     }
     let namespaces: Vec<Namespace> = spec
         .namespaces
@@ -82,10 +88,6 @@ impl Checker {
         subnets: &mut Vec<IpNet>,
     ) -> Option<Interface> {
         let checked = self.name(name, "interface", InterfaceName::new);
-        if name.value == "lo" {
-            let title = "`lo` is in every namespace already".to_owned();
-            self.problems.push(Problem::new(title, name.referenced).help("take another name"));
-        }
         let bridge = self.attachment(name, spec.bridge);
         let addresses: Vec<(IpNet, Location)> = spec
             .addresses
@@ -93,9 +95,7 @@ impl Checker {
             .filter_map(|text| Some((self.address(text)?, text.referenced)))
             .collect();
         for (address, location) in &addresses {
-            if let Some(other) =
-                subnets.iter().find(|subnet| overlap(subnet, address) && *subnet != address)
-            {
+            if let Some(other) = subnets.iter().find(|subnet| overlap(subnet, address)) {
                 let title = format!("{address} overlaps {other} of the same namespace");
                 let problem = Problem::new(title, *location)
                     .help("give each interface of a namespace a subnet of its own");
@@ -137,8 +137,8 @@ impl Checker {
         let Some(address) = parsed else {
             let title = format!("`{}` is no address with a prefix length", text.value);
             let help = match text.value.parse() {
-                Ok(std::net::IpAddr::V4(ip)) => format!("write `{ip}/24`, say"),
-                Ok(std::net::IpAddr::V6(ip)) => format!("write `{ip}/64`, say"),
+                Ok(IpAddr::V4(ip)) => format!("write `{ip}/24`, say"),
+                Ok(IpAddr::V6(ip)) => format!("write `{ip}/64`, say"),
                 Err(_) => "write `10.0.0.1/24` or `fd00::1/64`, say".to_owned(),
             };
             self.problems.push(Problem::new(title, text.referenced).help(help));
@@ -218,7 +218,16 @@ fn overlap(one: &IpNet, other: &IpNet) -> bool {
 }
 
 fn why_not_a_host(address: &IpNet) -> Option<&'static str> {
-    let ip = address.addr();
+    let ip = match address.addr() {
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
+            return Some("IPv4 addresses are written as such");
+        }
+        IpAddr::V4(ip) if ip.octets()[0] == 0 && !ip.is_unspecified() => {
+            return Some("0.0.0.0/8 is reserved");
+        }
+        IpAddr::V4(ip) if ip.octets()[0] >= 240 => return Some("240.0.0.0/4 is reserved"),
+        ip => ip,
+    };
     if ip.is_unspecified() {
         return Some("it stands for no address");
     }

@@ -16,6 +16,9 @@ pub enum NameError {
     /// Nothing there.
     #[error("a name cannot be empty")]
     Empty,
+    /// Means something else to the kernel.
+    #[error("the kernel uses this name itself")]
+    Reserved,
     /// More bytes than fit.
     #[error("at most {0} bytes fit")]
     TooLong(usize),
@@ -27,7 +30,13 @@ pub enum NameError {
     Start,
 }
 
-fn check(name: &str, max_bytes: usize) -> Result<(), NameError> {
+/// The loopback interface, and what stands for others under `/proc/sys/net`.
+const RESERVED_INTERFACES: &[&str] = &["lo", "all", "default"];
+
+fn check(name: &str, max_bytes: usize, reserved: &[&str]) -> Result<(), NameError> {
+    if reserved.contains(&name) {
+        return Err(NameError::Reserved);
+    }
     let first = name.chars().next().ok_or(NameError::Empty)?;
     if let Some(character) = name
         .chars()
@@ -45,7 +54,7 @@ fn check(name: &str, max_bytes: usize) -> Result<(), NameError> {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $max:expr) => {
+    ($(#[$doc:meta])* $type:ident, $max:expr, $reserved:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(Arc<str>);
@@ -53,7 +62,7 @@ macro_rules! name {
         impl $type {
             /// Checks a name.
             pub fn new(name: &str) -> Result<Self, NameError> {
-                check(name, $max).map(|()| Self(name.into()))
+                check(name, $max, $reserved).map(|()| Self(name.into()))
             }
 
             /// The name as a string.
@@ -81,13 +90,15 @@ name!(
     /// The name of a lab or a namespace: a file name that needs no quoting, at
     /// most 63 bytes.
     Name,
-    MAX_BYTES
+    MAX_BYTES,
+    &[]
 );
 
 name!(
     /// The name of an interface or a bridge: as [`Name`], at most 15 bytes.
     InterfaceName,
-    MAX_INTERFACE_BYTES
+    MAX_INTERFACE_BYTES,
+    RESERVED_INTERFACES
 );
 
 impl InterfaceName {
@@ -149,6 +160,9 @@ mod tests {
             ("-rf", NameError::Start),
         ] {
             assert_eq!(Name::new(name), Err(error), "{name}");
+        }
+        for name in ["lo", "all", "default"] {
+            assert_eq!(InterfaceName::new(name), Err(NameError::Reserved));
         }
         assert!(InterfaceName::new("123456789012345").is_ok());
         assert_eq!(InterfaceName::new("1234567890123456"), Err(NameError::TooLong(15)));

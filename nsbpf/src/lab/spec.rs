@@ -79,6 +79,21 @@ impl LabSpec {
     }
 }
 
+/// What a lab looks like, on a line.
+const EXAMPLE: &str = "a small lab: \
+    {name: a, bridges: {br0: {}}, namespaces: {n0: {interfaces: {eth0: {bridge: br0, addresses: [10.0.0.1/24]}}}}}";
+
+/// What the parser expected, in the words of a lab's author.
+fn describe(expected: &str) -> &'static str {
+    if expected.contains("map") {
+        "this should be a mapping: `name: value`, or `{}` for none"
+    } else if expected.contains("seq") {
+        "this should be a list: `[one, another]`"
+    } else {
+        "this should be a plain value"
+    }
+}
+
 fn explain(error: &Error) -> Problem {
     let location = error.location().unwrap_or(Location::UNKNOWN);
     match error.without_snippet() {
@@ -87,16 +102,20 @@ fn explain(error: &Error) -> Problem {
                 .help_if(nearest(field, expected.iter().copied()))
         }
         Error::SerdeMissingField { field, .. } => {
-            Problem::new(format!("the key `{field}` is missing"), location)
-                .help("docs/lab-reference.md has every key, with an example each")
+            Problem::new(format!("the key `{field}` is missing"), location).help(EXAMPLE)
         }
-        Error::Eof { .. } => Problem::new("the file ends before the lab does".to_owned(), location)
-            .help("docs/lab-reference.md has a lab to start from"),
+        Error::Eof { .. } => {
+            Problem::new("the file ends before the lab does".to_owned(), location).help(EXAMPLE)
+        }
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
             Problem::new(format!("`{key}` is there twice"), location)
                 .label("this one is the second")
         }
+        Error::Unexpected { expected, .. } => {
+            Problem::new(describe(expected).to_owned(), location).help(EXAMPLE)
+        }
+        Error::NullIntoString { .. } => Problem::new("the value is missing".to_owned(), location),
         other => {
             let text = other.to_string();
             let title = text.split(" at line ").next().unwrap_or(&text);

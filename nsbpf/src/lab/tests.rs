@@ -56,14 +56,14 @@ fn mistakes_are_named_at_their_place() {
             "name: a\nnamespaces:\n  n: { interfaces: { e: {} } }\n",
             "lab.yaml:3:22: interface `e` is attached to nothing; say which bridge it is on: `bridge: NAME`",
         ),
-        ("name: a/b\nnamespaces: {}\n", "lab.yaml:1:7: `a/b` cannot be the name of a lab"),
+        ("name: a/b\nnamespaces: { n: {} }\n", "lab.yaml:1:7: `a/b` cannot be the name of a lab"),
         (
-            "name: a\nnamespaces: {}\nbridges: { much-too-long-a-name: {} }\n",
+            "name: a\nnamespaces: { n: {} }\nbridges: { much-too-long-a-name: {} }\n",
             "lab.yaml:3:12: `much-too-long-a-name` cannot be the name of a bridge",
         ),
         (
             "name: a\n",
-            "lab.yaml:1:1: the key `namespaces` is missing; docs/lab-reference.md has every key, with an example each",
+            "lab.yaml:1:1: the key `namespaces` is missing; a small lab: {name: a, bridges: {br0: {}}, namespaces: {n0: {interfaces: {eth0: {bridge: br0, addresses: [10.0.0.1/24]}}}}}",
         ),
     ];
     for (source, expected) in cases {
@@ -95,11 +95,35 @@ fn addresses_that_cannot_be() {
         ("\"fe80::1/64\"", "10.0.0.2/24", "link-local"),
         ("224.0.0.1/24", "10.0.0.2/24", "multicast"),
         ("127.0.0.1/8", "10.0.0.2/24", "loopback"),
+        ("255.255.255.255/32", "10.0.0.2/24", "240.0.0.0/4 is reserved"),
+        ("0.1.2.3/24", "10.0.0.2/24", "0.0.0.0/8 is reserved"),
+        ("\"::ffff:1.2.3.4/120\"", "10.0.0.2/24", "IPv4 addresses are written as such"),
     ] {
         let errors = errors(&lab(first, second));
         assert!(errors.contains(expected), "{first}, {second}: {errors}");
     }
     Lab::parse(&lab("10.0.0.1/24, \"fd00::1/64\"", "10.0.0.2/24, 10.0.1.1/24"), "").unwrap();
+}
+
+#[test]
+fn a_wrong_shape_is_told_in_plain_words() {
+    for (source, expected) in [
+        ("name: a\nnamespaces: [a]\n", "2:13: this should be a mapping"),
+        ("name: a\nnamespaces: {}\n", "1:7: the lab has no namespace"),
+        ("name:\nnamespaces: {}\n", "the value is missing"),
+        ("[]", "this should be a mapping"),
+    ] {
+        let errors = errors(source);
+        assert!(errors.contains(expected), "{source}: {errors}");
+    }
+    let addresses = "name: a\nbridges: { br0: {} }\nnamespaces:\n  n: { interfaces: { e: { bridge: br0, addresses: 10.0.0.1/24 } } }\n";
+    assert!(errors(addresses).contains("this should be a list"), "{}", errors(addresses));
+}
+
+#[test]
+fn the_same_address_twice_in_a_namespace() {
+    let source = "name: a\nbridges: { br0: {}, br1: {} }\nnamespaces:\n  n:\n    interfaces:\n      a: { bridge: br0, addresses: [10.0.0.1/24] }\n      b: { bridge: br1, addresses: [10.0.0.1/24] }\n";
+    assert!(errors(source).contains("overlaps 10.0.0.1/24 of the same namespace"));
 }
 
 #[test]

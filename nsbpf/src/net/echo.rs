@@ -50,9 +50,11 @@ impl Echo {
         let start = Instant::now();
         match self.socket.send(&request) {
             Ok(_) => {}
-            // Nobody answers for the address, or there is no way to it.
-            Err(error) if unreachable(&error) => return Ok(None),
-            Err(error) => return Err(error),
+            // There is no way to it, or a firewall in the namespace forbids it.
+            Err(error) => {
+                log::info!("ping {}: {error}", self.target);
+                return Ok(None);
+            }
         }
         let deadline = start + patience;
         loop {

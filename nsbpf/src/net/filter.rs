@@ -80,11 +80,13 @@ pub fn detach(ifindex: u32, hook: TcHook) -> Request {
     Request::change(RouteNetlinkMessage::DelTrafficFilter(message))
 }
 
-/// Id of the program that we attached to a hook; `None` where there is none.
+/// Id of the program that we attached to a hook under that name; `None` where
+/// there is none.
 pub fn attached(
     netlink: &mut Netlink,
     ifindex: u32,
     hook: TcHook,
+    name: &str,
 ) -> Result<Option<u32>, NetlinkError> {
     let query = RouteNetlinkMessage::GetTrafficFilter(message(ifindex, hook.parent()));
     let filters = match netlink.dump(&query) {
@@ -97,21 +99,23 @@ pub fn attached(
         }
         Err(error) => return Err(error),
     };
-    Ok(filters.into_iter().find_map(program_of_ours))
+    Ok(filters.into_iter().find_map(|filter| program_of_ours(filter, name)))
 }
 
-fn program_of_ours(message: RouteNetlinkMessage) -> Option<u32> {
+fn program_of_ours(message: RouteNetlinkMessage, name: &str) -> Option<u32> {
     let RouteNetlinkMessage::NewTrafficFilter(message) = message else {
         return None;
     };
     if message.header.info != info(PRIORITY) || u32::from(message.header.handle) != HANDLE {
         return None;
     }
-    message.attributes.iter().find_map(|attribute| match attribute {
-        TcAttribute::Options(options) => options.iter().find_map(|option| match option {
-            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
-            _ => None,
-        }),
+    let options = message.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Options(options) => Some(options),
+        _ => None,
+    })?;
+    let ours = TcOption::Bpf(TcFilterBpfOption::ProgName(name.to_owned()));
+    options.iter().find_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) if options.contains(&ours) => Some(*id),
         _ => None,
     })
 }

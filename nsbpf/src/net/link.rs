@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
@@ -23,6 +23,8 @@ pub struct Link {
     pub ifindex: u32,
     /// Interface name.
     pub name: String,
+    /// Other names that it goes by.
+    pub altnames: Vec<String>,
     /// What kind of virtual link it is: `veth`, `bridge`; empty for others.
     pub kind: String,
     /// Hardware address.
@@ -127,10 +129,17 @@ pub fn set_down(ifindex: u32) -> Request {
     set(LinkUnspec::new_with_index(ifindex).down())
 }
 
-/// Sets MAC address and MTU.
+/// Sets MAC address, MTU and group.
 #[must_use]
-pub fn set_mac_and_mtu(ifindex: u32, mac: [u8; 6], mtu: u32) -> Request {
-    set(LinkUnspec::new_with_index(ifindex).address(mac.to_vec()).mtu(mtu))
+pub fn set_basics(ifindex: u32, mac: [u8; 6], mtu: u32, group: u32) -> Request {
+    let link = LinkUnspec::new_with_index(ifindex);
+    set(link.address(mac.to_vec()).mtu(mtu).link_group(group))
+}
+
+/// Deletes one link.
+#[must_use]
+pub fn delete(ifindex: u32) -> Request {
+    Request::change(RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(ifindex).build()))
 }
 
 /// Moves the link to a group.
@@ -176,10 +185,17 @@ fn parse(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(controller) => link.controller = controller,
             LinkAttribute::Group(group) => link.group = group,
+            LinkAttribute::PropList(properties) => {
+                for property in properties {
+                    if let Prop::AltIfName(name) = property {
+                        link.altnames.push(name);
+                    }
+                }
+            }
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     if let LinkInfo::Kind(kind) = info {
-                        link.kind = kind_name(&kind);
+                        link.kind = kind.to_string();
                     }
                 }
             }
@@ -194,8 +210,4 @@ fn parse(message: RouteNetlinkMessage) -> Option<Link> {
         }
     }
     Some(link)
-}
-
-fn kind_name(kind: &InfoKind) -> String {
-    kind.to_string()
 }

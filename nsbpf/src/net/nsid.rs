@@ -4,7 +4,7 @@
 //! dropped. The kernel tells whoever knows the namespace by a number (`nsid`)
 //! when it has (`RTM_DELNSID`, `cleanup_net`, Linux 6.18).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,18 @@ impl<T> DeathWatch<T> {
             if left.is_zero() || !self.readable(left)? {
                 break;
             }
-            for message in self.events.receive()? {
+            let messages = match self.events.receive() {
+                // Too many events to hold: look who is left.
+                Err(NetlinkError::Socket { source, .. })
+                    if source.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) =>
+                {
+                    let known = list()?;
+                    self.alive.retain(|nsid, _| known.contains(nsid));
+                    continue;
+                }
+                messages => messages?,
+            };
+            for message in messages {
                 if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNsId(gone)) =
                     message.payload
                     && let Some(nsid) = number(&gone)
@@ -99,6 +110,17 @@ fn nsid_of(netlink: &mut Netlink, namespace: &NetNs) -> Result<Option<i32>, Netl
         return Ok(None);
     };
     Ok(number(&answer))
+}
+
+/// All numbers that the current namespace knows others by.
+fn list() -> Result<HashSet<i32>, NetlinkError> {
+    let query = RouteNetlinkMessage::GetNsId(NsidMessage::default());
+    let known = Netlink::open()?.dump(&query)?;
+    let known = known.iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewNsId(message) => number(message),
+        _ => None,
+    });
+    Ok(known.collect())
 }
 
 fn number(message: &NsidMessage) -> Option<i32> {

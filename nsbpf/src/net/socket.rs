@@ -1,6 +1,7 @@
 //! A route netlink socket: batches of requests, and dumps.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rtnetlink::packet_core::{
@@ -22,7 +23,11 @@ const MAX_DATAGRAM_BYTES: usize = 64 * 1024;
 /// (`netlink_dump`, Linux 6.18).
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// How often a dump that changed under the reader is tried again.
-const DUMP_TRIES: usize = 10;
+const DUMP_TRIES: usize = 8;
+/// What is waited before the second try; before each later one twice as long.
+const FIRST_PAUSE: Duration = Duration::from_micros(500);
+/// Bytes of a netlink message's header (`struct nlmsghdr`).
+const HEADER_BYTES: usize = 16;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +48,9 @@ pub enum NetlinkError {
         /// The kernel's own explanation (extended acknowledgement), if any.
         message: Option<String>,
     },
-    /// Something changed whenever the list was read.
-    #[error("a list of kernel objects changed each of the {DUMP_TRIES} times it was read")]
-    DumpInterrupted,
-    /// An answer that cannot be understood.
-    #[error("netlink answer: {0}")]
-    Malformed(String),
+    /// The kernel answered with something else than it was asked for.
+    #[error("the kernel's answer was no {0}")]
+    Unexpected(&'static str),
 }
 
 impl NetlinkError {
@@ -121,7 +123,7 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, received: BytesMut::with_capacity(RECEIVE_BYTES) })
     }
 
-    /// Joins a multicast group, whose messages [`Netlink::next_event`] returns.
+    /// Joins a multicast group, whose messages [`Netlink::receive`] returns.
     pub(super) fn join(&mut self, group: u32) -> Result<(), NetlinkError> {
         self.socket
             .add_membership(group)
@@ -187,7 +189,7 @@ impl Netlink {
                 }
             }
         }
-        answer.ok_or_else(|| NetlinkError::Malformed("no object".to_owned()))
+        answer.ok_or(NetlinkError::Unexpected("object"))
     }
 
     /// Asks for all objects that the message describes.
@@ -195,19 +197,26 @@ impl Netlink {
         &mut self,
         message: &RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-        for _ in 0..DUMP_TRIES {
-            if let Some(objects) = self.try_dump(message.clone())? {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..DUMP_TRIES {
+            let (objects, interrupted) = self.try_dump(message.clone())?;
+            if !interrupted {
                 return Ok(objects);
             }
+            std::thread::sleep(pause);
+            pause *= 2;
         }
-        Err(NetlinkError::DumpInterrupted)
+        // Somebody changes things all the time. What is ours is in the list all
+        // the same unless it changed right then; who acts on the list looks
+        // again afterwards.
+        self.try_dump(message.clone()).map(|(objects, _)| objects)
     }
 
-    /// `None` when the list changed while it was read.
+    /// The objects, and whether they changed while they were read.
     fn try_dump(
         &mut self,
         message: RouteNetlinkMessage,
-    ) -> Result<Option<Vec<RouteNetlinkMessage>>, NetlinkError> {
+    ) -> Result<(Vec<RouteNetlinkMessage>, bool), NetlinkError> {
         let mut datagram = Vec::new();
         self.append(&mut datagram, message, NLM_F_DUMP);
         let sequence = self.sequence;
@@ -226,7 +235,7 @@ impl Netlink {
                         let errno = Errno::from_raw_os_error(-done.code);
                         return Err(NetlinkError::Refused { errno, message: None });
                     }
-                    NetlinkPayload::Done(_) => return Ok((!interrupted).then_some(objects)),
+                    NetlinkPayload::Done(_) => return Ok((objects, interrupted)),
                     NetlinkPayload::Error(error) => return Err(refusal(&error)),
                     _ => {}
                 }
@@ -249,16 +258,7 @@ impl Netlink {
                 }
             }
         }
-        let mut messages = Vec::new();
-        let mut rest: &[u8] = &self.received;
-        while !rest.is_empty() {
-            let message = NetlinkMessage::deserialize(rest)
-                .map_err(|error| NetlinkError::Malformed(error.to_string()))?;
-            let length = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(length.max(16)..).unwrap_or_default();
-            messages.push(message);
-        }
-        Ok(messages)
+        Ok(split(&self.received))
     }
 
     fn append(&mut self, datagram: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16) {
@@ -309,12 +309,31 @@ impl Netlink {
     }
 }
 
+/// The messages of a datagram. One that the library cannot parse is left out:
+/// anybody may give an interface a name that is not UTF-8, and that must not keep
+/// us from seeing the others.
+fn split(mut datagram: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
+    let mut messages = Vec::new();
+    while let Some(length) = datagram.first_chunk().map(|length| u32::from_ne_bytes(*length)) {
+        let length = length as usize;
+        let Some(bytes) = datagram.get(..length).filter(|bytes| bytes.len() >= HEADER_BYTES) else {
+            log::warn!("netlink: a message of {length} bytes in a datagram of {}", datagram.len());
+            break;
+        };
+        match NetlinkMessage::deserialize(bytes) {
+            Ok(message) => messages.push(message),
+            Err(error) => log::debug!("netlink: left out: {error}"),
+        }
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    messages
+}
+
 /// Reads the kernel's error and, behind the header of the request that it
 /// repeats, its explanation (`netlink_ack`, Linux 6.18).
 fn refusal(error: &rtnetlink::packet_core::ErrorMessage) -> NetlinkError {
-    const REQUEST_HEADER_BYTES: usize = 16;
     const NLMSGERR_ATTR_MSG: u16 = 1;
-    let attributes = error.header.get(REQUEST_HEADER_BYTES..).unwrap_or_default();
+    let attributes = error.header.get(HEADER_BYTES..).unwrap_or_default();
     let message = NlasIterator::new(attributes)
         .flatten()
         .find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)

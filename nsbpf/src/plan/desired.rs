@@ -93,7 +93,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
 }
 
 fn end(name: &str, slot: Slot, number: u16, end: port::End) -> End {
-    End { name: name.to_owned(), mac: slot.mac(number, end), mtu: MTU }
+    End { name: name.to_owned(), mac: slot.mac(number, end), mtu: MTU, group: slot.group() }
 }
 
 /// A slot that follows from the lab's name, or the next one that is free.

@@ -86,12 +86,13 @@ fn described(owner: &Owner) -> String {
     match owner {
         Owner::Stranger => "was not made by nsbpf".to_owned(),
         Owner::Lab(lab) => format!("belongs to the lab `{lab}`"),
+        Owner::SomeLab => "was left unfinished by a lab".to_owned(),
     }
 }
 
 fn cure(owner: &Owner, command: &str) -> String {
     match owner {
-        Owner::Stranger => format!(
+        Owner::Stranger | Owner::SomeLab => format!(
             "Choose another name in the lab, or remove it (with {command}) if nobody needs it."
         ),
         Owner::Lab(_) => "Choose another name in one of the two labs.".to_owned(),

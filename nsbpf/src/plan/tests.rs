@@ -48,7 +48,7 @@ fn up(source: &str, ingress: IngressHook) -> State {
 fn any_lab_becomes_any_other() {
     let labs = [
         QUICKSTART.to_owned(),
-        "name: quickstart\nnamespaces: {}\n".to_owned(),
+        "name: quickstart\nnamespaces: { lonely: {} }\n".to_owned(),
         QUICKSTART.replace("vnet1", "other").replace("10.0.0.1/24", "10.0.0.9/24"),
         QUICKSTART.replace("br0", "br7"),
         format!("{QUICKSTART}      eth1: {{ bridge: br0 }}\n  vnet2: {{}}\n"),

@@ -20,9 +20,9 @@ pub(crate) fn nsbpf(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command, whose output goes where it was told to, to its end.
 pub(crate) fn finish(command: &mut Command) -> Done {
-    let output = command.output().expect("start nsbpf");
+    let output = command.spawn().and_then(Child::wait_with_output).expect("start nsbpf");
     Done {
         code: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -32,7 +32,7 @@ pub(crate) fn finish(command: &mut Command) -> Done {
 
 /// Runs nsbpf to its end.
 pub(crate) fn run(arguments: &[&str]) -> Done {
-    finish(&mut nsbpf(arguments))
+    finish(nsbpf(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
 /// `nsbpf run --format json`, in the background.

@@ -1,6 +1,7 @@
 //! The engine: from any state to the one that is wanted.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::AtomicBool;
 
 use libtest_mimic::Failed;
@@ -22,6 +23,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("engine::an_unfinished_link_is_taken_away", unfinished_link),
     ("engine::a_lost_folder_is_no_obstacle", lost_folder),
     ("engine::an_interrupt_undoes", interrupt),
+    ("engine::a_hostile_namespace_does_not_stop_the_end", hostile_inside),
+    ("engine::a_link_that_lost_one_mark_is_still_ours", lost_mark),
+    ("engine::a_link_of_others_in_a_group_of_ours_stays", foreign_in_group),
+    ("engine::an_altname_is_a_name", altname),
+    ("engine::a_stray_of_any_index_goes", stray_index),
     ("engine::a_hundred_namespaces", hundred),
 ];
 
@@ -189,6 +195,103 @@ fn lost_folder() -> Result<(), Failed> {
     assert!(up.converge(&lab, IngressHook::Tc).steps > 0);
     assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
     up.store.remove_folder()?;
+    up.down();
+    Ok(())
+}
+
+/// The root of a namespace names links as nobody can read and makes and deletes
+/// them all the time.
+fn hostile_inside() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    up.converge(&lab, IngressHook::Tc);
+    ip(&["-netns", "vnet0", "link", "add", "dd", "type", "bridge"]);
+    let name = std::ffi::OsStr::from_bytes(b"a\xffb");
+    let renamed = std::process::Command::new("ip")
+        .args(["-netns", "vnet0", "link", "set", "dd", "name"])
+        .arg(name)
+        .status()?;
+    assert!(renamed.success());
+    ip(&["link", "add", "dd", "group", "77", "type", "bridge"]);
+    let renamed =
+        std::process::Command::new("ip").args(["link", "set", "dd", "name"]).arg(name).status()?;
+    assert!(renamed.success());
+    assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
+    ip(&["link", "delete", "group", "77"]);
+    ip(&["-netns", "vnet1", "link", "set", "eth0", "name", "other", "netns", "vnet0"]);
+    up.down();
+    Ok(())
+}
+
+/// NetworkManager, udev or a person changed one of the marks.
+fn lost_mark() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    up.converge(&lab, IngressHook::Tc);
+    for change in ["br0 address 02:00:00:00:00:01", "vnet0-eth0 group 0", "vnet1-eth0 group 5"] {
+        let change = format!("link set {change}");
+        ip(&change.split(' ').collect::<Vec<_>>());
+        assert!(up.converge(&lab, IngressHook::Tc).steps > 0, "{change}");
+        assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0, "{change}");
+    }
+    ip(&["link", "set", "br0", "address", "02:00:00:00:00:01"]);
+    ip(&["link", "set", "vnet0-eth0", "group", "0"]);
+    up.down();
+    Ok(())
+}
+
+/// The group that links are moved to before they are deleted holds another's
+/// link, and one of ours that a killed run put there.
+fn foreign_in_group() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    let slot = up.converge(&lab, IngressHook::Tc).survey.state.slot().expect("a slot");
+    let doomed = slot.doomed_group().to_string();
+    ip(&["link", "add", "mine", "group", &doomed, "type", "bridge"]);
+    ip(&["link", "set", "vnet0-eth0", "group", &doomed]);
+    let edited =
+        self::lab(&include_str!("../../../labs/quickstart.yaml").replace("vnet1", "other"));
+    up.converge(&edited, IngressHook::Tc);
+    assert_eq!(up.converge(&edited, IngressHook::Tc).steps, 0);
+    ip(&["link", "show", "mine"]);
+    up.down();
+    ip(&["link", "delete", "mine"]);
+    Ok(())
+}
+
+fn altname() -> Result<(), Failed> {
+    ip(&["link", "add", "q", "type", "bridge"]);
+    ip(&["link", "property", "add", "dev", "q", "altname", "br0"]);
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    let settings =
+        Settings { ingress: IngressHook::Tc, object: OBJECT_DIGEST.to_owned(), log: false };
+    let error = converge(&up.store, &lab, &settings, &AtomicBool::new(false)).unwrap_err();
+    assert!(error.to_string().contains("`br0`, but a link of that name exists already"), "{error}");
+    ip(&["link", "delete", "q"]);
+    up.down();
+    Ok(())
+}
+
+/// A link with our marks at an index that nsbpf would never ask for.
+fn stray_index() -> Result<(), Failed> {
+    let lab = quickstart();
+    let up = Up::new(&lab);
+    let slot = up.converge(&lab, IngressHook::Tc).survey.state.slot().expect("a slot");
+    let group = slot.group().to_string();
+    ip(&[
+        "link",
+        "add",
+        "stray",
+        "address",
+        "02:6e:00:00:00:01",
+        "group",
+        &group,
+        "type",
+        "bridge",
+    ]);
+    up.converge(&lab, IngressHook::Tc);
+    assert!(!ip(&["link"]).contains("stray"));
     up.down();
     Ok(())
 }

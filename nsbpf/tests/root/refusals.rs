@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
 use libtest_mimic::Failed;
 
@@ -38,7 +39,8 @@ fn refused(done: impl FnOnce() -> Done, code: i32, says: &[&str]) -> Done {
 }
 
 fn without_root() -> Result<(), Failed> {
-    let nobody = || finish(nsbpf(&["run", "--duration", "1s"]).uid(65534).gid(65534));
+    let nobody =
+        || finish(nsbpf(&["run", "--duration", "1s"]).stderr(Stdio::piped()).uid(65534).gid(65534));
     let done = refused(nobody, 4, &["CAP_NET_ADMIN", "Run it as root: `sudo nsbpf …`."]);
     assert_eq!(done.err.lines().count(), 1, "{}", done.err);
     Ok(())
@@ -46,6 +48,7 @@ fn without_root() -> Result<(), Failed> {
 
 fn without_a_capability() -> Result<(), Failed> {
     let mut command = nsbpf(&["run", "--duration", "1s"]);
+    command.stderr(Stdio::piped());
     // SAFETY: only a system call between fork and exec.
     unsafe { command.pre_exec(drop_sys_admin) };
     refused(|| finish(&mut command), 4, &["CAP_SYS_ADMIN", "start it privileged"]);
@@ -64,6 +67,7 @@ fn drop_sys_admin() -> io::Result<()> {
 /// A kernel without bpf(2), played by a seccomp filter.
 fn without_bpf() -> Result<(), Failed> {
     let mut command = nsbpf(&["run", "--duration", "1s"]);
+    command.stderr(Stdio::piped());
     // SAFETY: only system calls between fork and exec.
     unsafe { command.pre_exec(forbid_bpf) };
     refused(

@@ -1,6 +1,9 @@
 //! `nsbpf run` from outside.
 
-use std::time::Duration;
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nsbpf::apply::survey;
@@ -8,11 +11,11 @@ use nsbpf::datapath::StatsReader;
 use nsbpf::lab::Name;
 use nsbpf::store::Store;
 use nsbpf_common::stats::Class;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::Test;
-use crate::command::{Running, run};
+use crate::command::{Running, finish, nsbpf, run};
 use crate::engine::port;
 use crate::world::{ip, ip_json, netns, udp};
 
@@ -27,6 +30,12 @@ pub(crate) const TESTS: &[Test] = &[
     ("run::a_second_run_of_a_lab_is_refused", twice_at_once),
     ("run::labs_run_side_by_side", side_by_side),
     ("run::a_reader_that_goes_away_is_no_failure", broken_pipe),
+    ("run::a_table_whose_reader_goes_away", table_broken_pipe),
+    ("run::a_full_disk_is_a_failure", full_disk),
+    ("run::a_reader_that_stops_reading", stalled_reader),
+    ("run::errors_that_nobody_can_hear", full_stderr),
+    ("run::a_very_long_duration", long_duration),
+    ("run::what_a_killed_run_left_goes_with_a_failed_one", killed_then_refused),
     ("run::a_namespace_in_use_is_told_of", in_use),
 ];
 
@@ -174,13 +183,95 @@ fn broken_pipe() -> Result<(), Failed> {
     Ok(())
 }
 
+fn table_broken_pipe() -> Result<(), Failed> {
+    let mut child = nsbpf(&["run", "--interval", "20ms"]).stdout(Stdio::piped()).spawn()?;
+    let mut line = [0; 16];
+    child.stdout.take().expect("a pipe").read_exact(&mut line)?;
+    assert_eq!(child.wait()?.code(), Some(0));
+    Ok(())
+}
+
+fn full_disk() -> Result<(), Failed> {
+    let full = || File::options().write(true).open("/dev/full");
+    let done = finish(nsbpf(&["run", "--duration", "60s"]).stdout(full()?).stderr(Stdio::piped()));
+    assert_eq!(done.code, Some(1));
+    assert_eq!(
+        done.err,
+        "error: write to standard output: No space left on device (os error 28)\n"
+    );
+    Ok(())
+}
+
+/// A pipe that is full: the lab comes down in time all the same.
+fn stalled_reader() -> Result<(), Failed> {
+    let mut command = nsbpf(&["run", "--interval", "10ms", "--duration", "60s"]);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut out = child.stdout.take().expect("a pipe");
+    out.read_exact(&mut [0; 16])?;
+    let pid = Pid::from_child(&child);
+    let start = Instant::now();
+    while !stuck_in_a_write(child.id()) {
+        assert!(start.elapsed() < Duration::from_secs(30), "the pipe does not fill");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(pid, Signal::TERM)?;
+    let asked = Instant::now();
+    let status = child.wait()?;
+    assert!(status.success());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    Ok(())
+}
+
+/// Whether a thread of the process waits for room in a pipe.
+fn stuck_in_a_write(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.into_iter().any(|task| {
+        let waits_in = std::fs::read_to_string(task.path().join("wchan")).unwrap_or_default();
+        waits_in.contains("pipe_write")
+    })
+}
+
+fn full_stderr() -> Result<(), Failed> {
+    let full = || File::options().write(true).open("/dev/full");
+    let mut invalid = nsbpf(&["run", "/dev/null"]);
+    assert_eq!(invalid.stderr(full()?).status()?.code(), Some(2));
+    let mut json = nsbpf(&["run", "--format", "json", "--duration", "50ms"]);
+    assert_eq!(json.stdout(Stdio::null()).stderr(full()?).status()?.code(), Some(0));
+    Ok(())
+}
+
+fn long_duration() -> Result<(), Failed> {
+    let mut running = Running::start(&["--duration", "18446744073709551615s"]);
+    running.up();
+    running.signal(Signal::INT);
+    let (status, errors) = running.end();
+    assert!(status.success(), "{errors}");
+    Ok(())
+}
+
+fn killed_then_refused() -> Result<(), Failed> {
+    let mut running = Running::start(&[]);
+    running.up();
+    running.signal(Signal::KILL);
+    running.end();
+    ip(&["netns", "delete", "vnet0"]);
+    std::fs::write("/run/netns/vnet0", "")?;
+    let done = run(&["run", "--duration", "50ms"]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("`vnet0` exists already"), "{}", done.err);
+    std::fs::remove_file("/run/netns/vnet0")?;
+    Ok(())
+}
+
 fn in_use() -> Result<(), Failed> {
     let mut running = Running::start(&[]);
     running.up();
     let mut user =
         std::process::Command::new("ip").args(["netns", "exec", "vnet0", "sleep", "60"]).spawn()?;
     let vnet0 = netns("vnet0");
+    let start = Instant::now();
     while nsbpf::net::netns::users([&vnet0]).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "ip netns exec does not start");
         std::thread::yield_now();
     }
     drop(vnet0);
