@@ -48,7 +48,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // As nsbpf itself says that a privilege is missing.
+            if error.is::<run::NoRoot>() { ExitCode::from(4) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `cargo xtask run`: builds nsbpf and runs a lab, as root.
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _};
+use std::{ffi::OsString, fmt, os::unix::process::CommandExt as _};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::{command, privilege, workspace};
 
@@ -15,15 +15,25 @@ pub(crate) struct Arguments {
     passed_on: Vec<OsString>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    command::run(command::cargo().args(["build", "--locked", "--package", "nsbpf"]))?;
-    let Some(way) = privilege::way() else {
-        bail!(
+/// There is no way to become root.
+#[derive(Debug)]
+pub(crate) struct NoRoot;
+
+impl fmt::Display for NoRoot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(
             "network namespaces and BPF take root, and there is no way to become root from here: \
              sudo is not installed, or would ask for a password with nobody to ask; \
              run this as root, or allow this user to use sudo",
-        );
-    };
+        )
+    }
+}
+
+impl std::error::Error for NoRoot {}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    command::run(command::cargo().args(["build", "--locked", "--package", "nsbpf"]))?;
+    let way = privilege::way().ok_or(NoRoot)?;
     let mut nsbpf = way.command(workspace::built("nsbpf")?);
     nsbpf.arg("run").args(&arguments.passed_on);
     command::announce(&nsbpf);
