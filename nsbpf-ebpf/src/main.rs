@@ -9,6 +9,7 @@
 #![feature(asm_experimental_arch)]
 // The types and sections here are the kernel's to see, not a crate's.
 #![expect(unreachable_pub, reason = "aya's macros make items public for the linker")]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over")]
 
 mod maps;
 mod stage;

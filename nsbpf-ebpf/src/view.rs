@@ -45,13 +45,15 @@ impl Packet for TcPacket {
         load_direct(skb.data as usize, skb.data_end as usize, offset).or_else(|| {
             // Headers that are not in the linear part: rare, and right.
             let mut bytes = [0; N];
+            #[expect(clippy::cast_possible_truncation, reason = "a header is short")]
+            let length = N as u32;
             // SAFETY: the buffer is as long as told.
             let result = unsafe {
                 bpf_skb_load_bytes(
                     self.skb.cast(),
                     u32::from(offset),
                     bytes.as_mut_ptr().cast(),
-                    N as u32,
+                    length,
                 )
             };
             (result == 0).then_some(bytes)
@@ -66,14 +68,16 @@ impl Packet for TcPacket {
     #[inline(always)]
     fn vlan_beside_frame(&self) -> Option<u16> {
         let skb = self.skb();
-        (skb.vlan_present != 0).then_some(skb.vlan_tci as u16)
+        #[expect(clippy::cast_possible_truncation, reason = "16 bits in a field of 32")]
+        let tci = skb.vlan_tci as u16;
+        (skb.vlan_present != 0).then_some(tci)
     }
 
     #[inline(always)]
     fn segmentation(&self) -> Option<Segmentation> {
         let skb = self.skb();
         let payload_bytes = skb.gso_size;
-        (payload_bytes != 0).then(|| Segmentation { payload_bytes, segments: skb.gso_segs })
+        (payload_bytes != 0).then_some(Segmentation { payload_bytes, segments: skb.gso_segs })
     }
 }
 
@@ -166,7 +170,9 @@ macro_rules! load {
             unsafe {
                 asm!($template, out(reg) value, in(reg) address, options(readonly, nostack));
             }
-            value as $type
+            #[expect(clippy::cast_possible_truncation, reason = "the load leaves the rest 0")]
+            let value = value as $type;
+            value
         }
     };
 }

@@ -4,6 +4,7 @@
 //! /run/nsbpf/locks/LAB              held while somebody works on the lab
 //! /run/nsbpf/labs/LAB/              a tmpfs of its own
 //!                     slot          the lab's slot
+//!                     kept          there if the lab is to stay up
 //!                     netns/NAME    a namespace, mounted on a file
 //!                     bpf/datapath/ in a bpffs of its own: pinned maps and links
 //!                     datapath.json what is loaded
@@ -251,6 +252,25 @@ impl Store {
             return Ok(false);
         }
         Ok(device(&folder)? != device(&self.root)?)
+    }
+
+    /// Labs that have a folder, finished or not.
+    pub fn labs() -> Result<Vec<Name>, StoreError> {
+        let folders = list(&Path::new(ROOT).join("labs"))?;
+        let name = |folder: &PathBuf| Name::new(folder.file_name()?.to_str()?).ok();
+        Ok(folders.iter().filter_map(name).collect())
+    }
+
+    /// Notes that the lab is to stay up when the command ends.
+    pub fn keep(&self) -> Result<(), StoreError> {
+        let path = self.folder().join("kept");
+        fs::write(&path, "").map_err(failed("write", &path))
+    }
+
+    /// Whether the lab is to stay up: not one that a killed `run` left.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.folder().join("kept").exists()
     }
 
     /// Slots that other labs have.

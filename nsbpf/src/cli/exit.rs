@@ -12,8 +12,15 @@ use crate::lab::LabError;
 const FAILED: u8 = 1;
 /// Wrong usage, or an invalid lab; clap's own code for wrong usage.
 const INVALID: u8 = 2;
+/// `plan` found something to change.
+const CHANGES: u8 = 3;
 /// A privilege or a kernel feature is missing.
 const UNSUPPORTED: u8 = 4;
+
+/// `plan` found something to change, and has said what.
+#[derive(Debug, thiserror::Error)]
+#[error("there is something to change")]
+pub(super) struct PlannedChanges;
 
 /// This process or this kernel cannot do it, whatever the lab.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +40,9 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     if broken_pipe(&error) {
         // Who read us has seen enough.
         return ExitCode::SUCCESS;
+    }
+    if error.is::<PlannedChanges>() {
+        return ExitCode::from(CHANGES);
     }
     if let Some(lab) = error.downcast_ref::<LabError>() {
         print_error(&lab.render());

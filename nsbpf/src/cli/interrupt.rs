@@ -50,3 +50,15 @@ impl Interrupt {
         let _ = self.wished.wait_for(|wished| *wished).await;
     }
 }
+
+/// Runs blocking work that may be asked to stop: the flag is set on the first
+/// signal.
+pub(super) fn interruptible<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let flag = Interrupt::listen()?.flag();
+        Ok(tokio::task::spawn_blocking(move || work(&flag)).await?)
+    })
+}

@@ -1,11 +1,17 @@
 //! The command line: one file a verb. The only place that prints.
 
+mod down;
 mod exit;
 mod interrupt;
 mod lab_file;
+mod ls;
+mod plan;
 mod privilege;
 mod run;
+mod say;
 mod screen;
+mod settings;
+mod up;
 mod view;
 
 use std::process::ExitCode;
@@ -30,11 +36,19 @@ struct Cli {
 enum Verb {
     /// Bring a lab up, show its counters live, and take it down again
     Run(run::Run),
+    /// Bring a lab up, or to where its file is now, and leave it up
+    Up(up::Up),
+    /// Show what `up` would do: exit code 3 if anything
+    Plan(plan::Plan),
+    /// Take labs down
+    Down(down::Down),
+    /// List the labs of this host
+    Ls(ls::Ls),
 }
 
 /// Parses the arguments, runs, and says how it ended:
-/// 0 well, 1 it failed, 2 wrong usage or an invalid lab, 4 a privilege or a
-/// kernel feature is missing.
+/// 0 well, 1 it failed, 2 wrong usage or an invalid lab, 3 `plan` found changes,
+/// 4 a privilege or a kernel feature is missing.
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { verb, verbose } = Cli::parse();
@@ -52,6 +66,10 @@ pub fn main() -> ExitCode {
         .init();
     let outcome = match verb {
         Verb::Run(run) => run.run(),
+        Verb::Up(up) => up.run(),
+        Verb::Plan(plan) => plan.run(),
+        Verb::Down(down) => down.run(),
+        Verb::Ls(ls) => ls.run(),
     };
     exit::code(outcome)
 }

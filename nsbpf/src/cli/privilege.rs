@@ -17,6 +17,12 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
 
 /// Fails unless this process may build labs and the kernel runs eBPF.
 pub(super) fn check(ingress: IngressHook) -> Result<(), Unsupported> {
+    check_capabilities()?;
+    Ok(datapath::probe(ingress)?)
+}
+
+/// Fails unless this process may look at labs and change them.
+pub(super) fn check_capabilities() -> Result<(), Unsupported> {
     let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (capability, name, why) in NEEDED {
         if !have.contains(capability) {
@@ -30,7 +36,7 @@ pub(super) fn check(ingress: IngressHook) -> Result<(), Unsupported> {
         }
     }
     raise_limits();
-    Ok(datapath::probe(ingress)?)
+    Ok(())
 }
 
 /// Lifts what would stop a large lab: each namespace takes two file descriptors,

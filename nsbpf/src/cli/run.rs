@@ -13,16 +13,16 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::exit::broken_pipe;
 use super::interrupt::Interrupt;
+use super::say::{millis, say_down, size};
 use super::screen::Screen;
+use super::settings::SettingsArgs;
 use super::view::{Format, Frame, ping_line};
 use super::{lab_file, privilege};
-use crate::apply::{self, ApplyError, Converged, Opened, TakenDown};
-use crate::datapath::{KernelLog, OBJECT_DIGEST};
+use crate::apply::{self, ApplyError, Converged, Opened};
+use crate::datapath::KernelLog;
 use crate::lab::{Lab, Name};
 use crate::observe::pings::{PingReport, Pinger, Pingers, ring};
 use crate::observe::stats::Watch;
-use crate::plan::Settings;
-use crate::state::IngressHook;
 use crate::store::Store;
 
 /// The lab that runs when none is named.
@@ -41,33 +41,14 @@ pub(super) struct Run {
     /// Take the lab down after this time, such as 10s or 5m [default: on Ctrl-C]
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
-    /// Where packets from a namespace are counted
-    #[arg(long, value_enum, default_value_t)]
-    hook: HookArg,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Time from one table to the next
     #[arg(long, value_parser = interval, default_value = "1s")]
     interval: Duration,
     /// How to show the counters
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum HookArg {
-    /// At tc ingress
-    #[default]
-    Tc,
-    /// At native XDP
-    Xdp,
-}
-
-impl From<HookArg> for IngressHook {
-    fn from(hook: HookArg) -> Self {
-        match hook {
-            HookArg::Tc => Self::Tc,
-            HookArg::Xdp => Self::Xdp,
-        }
-    }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -84,7 +65,7 @@ impl Run {
             Some(file) => lab_file::read(file)?,
             None => Lab::parse(QUICKSTART, "labs/quickstart.yaml")?,
         };
-        privilege::check(self.hook.into())?;
+        privilege::check(self.settings.settings().ingress)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -97,6 +78,13 @@ impl Run {
         let interrupt = Interrupt::listen().context("listen for signals")?;
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
+        if store.is_kept() {
+            bail!(
+                "the lab `{0}` is up and to stay so (`nsbpf up`): `run` would take it down. \
+                 `nsbpf down {0}` does.",
+                lab.name
+            );
+        }
         let mut screen = Screen::new(self.format);
         let lab = Arc::new(lab);
         // A panic is an outcome like others: what is up has to come down.
@@ -112,7 +100,11 @@ impl Run {
         if let Ok(down) = &down {
             lock.retire();
             if shown.as_ref().err().is_none_or(|error| !error.is::<ApplyError>()) {
-                say_down(&screen, &lab, down);
+                let say = |line: &str| {
+                    screen.say(line.to_owned());
+                    anyhow::Ok(())
+                };
+                say_down(&lab.name, down, say)?;
             }
         }
         let written = screen.finish().await;
@@ -130,11 +122,7 @@ impl Run {
         mut interrupt: Interrupt,
         screen: &mut Screen,
     ) -> anyhow::Result<()> {
-        let settings = Settings {
-            ingress: self.hook.into(),
-            object: OBJECT_DIGEST.to_owned(),
-            log: log::log_enabled!(log::Level::Debug),
-        };
+        let settings = self.settings.settings();
         let (flag, shared_lab, shared_store) = (interrupt.flag(), Arc::clone(lab), store.clone());
         let Converged { survey, steps: _, took } =
             spawn_blocking(move || apply::converge(&shared_store, &shared_lab, &settings, &flag))
@@ -220,33 +208,4 @@ async fn start_pingers(lab: &Lab, namespaces: &HashMap<Name, Opened>) -> anyhow:
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn panicked(panic: JoinError) -> anyhow::Error {
     anyhow!("a bug in nsbpf: {panic}")
-}
-
-fn say_down(screen: &Screen, lab: &Lab, down: &TakenDown) {
-    let TakenDown { objects: _, took, lingering } = down;
-    let took = millis(*took);
-    if lingering.is_empty() {
-        screen.say(format!("{} is down after {took}: nothing of it is left", lab.name));
-        return;
-    }
-    screen.say(format!("{} is down after {took}", lab.name));
-    for lingering in lingering {
-        screen.say(format!("warning: {lingering}"));
-    }
-}
-
-fn millis(time: Duration) -> String {
-    format!("{} ms", time.as_millis())
-}
-
-fn size(lab: &Lab) -> String {
-    let count = |number: usize, what: &str| {
-        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-    };
-    [
-        count(lab.namespaces.len(), "namespace"),
-        count(lab.interfaces().count(), "interface"),
-        count(lab.bridges.len(), "bridge"),
-    ]
-    .join(", ")
 }

@@ -1,0 +1,52 @@
+//! `nsbpf down`: take labs down, whatever is left of them.
+
+use anyhow::bail;
+use clap::Args;
+
+use super::privilege;
+use super::say::{say, say_down};
+use crate::apply::take_down;
+use crate::lab::Name;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(super) struct Down {
+    /// Labs, by their names
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_parser = Name::new)]
+    labs: Vec<Name>,
+    /// Every lab of this host
+    #[arg(long)]
+    all: bool,
+}
+
+impl Down {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        privilege::check_capabilities()?;
+        let labs = if self.all { Store::labs()? } else { self.labs };
+        if labs.is_empty() {
+            say("no lab is up")?;
+        }
+        let mut failures = Vec::new();
+        for lab in &labs {
+            if let Err(error) = down(lab) {
+                failures.push(format!("{error:#}"));
+            }
+        }
+        if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
+    }
+}
+
+fn down(lab: &Name) -> anyhow::Result<()> {
+    let store = Store::new(lab);
+    let lock = store.lock()?;
+    let taken = take_down(&store);
+    // Without a lab there is nothing to lock; with one that stayed there is, but
+    // its lock is made anew.
+    lock.retire();
+    let taken = taken?;
+    if taken.objects == 0 {
+        bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
+    }
+    say_down(lab, &taken, say)?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `nsbpf ls`: the labs of this host.
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::privilege;
+use super::say::say;
+use super::view::Format;
+use crate::apply::survey;
+use crate::state::{Object, State};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    /// How to show the labs
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Row {
+    lab: String,
+    namespaces: usize,
+    interfaces: usize,
+    bridges: usize,
+    hooks: usize,
+}
+
+impl Ls {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        privilege::check_capabilities()?;
+        let mut rows = Vec::new();
+        for lab in Store::labs()? {
+            rows.push(row(lab.to_string(), &survey(&Store::new(&lab))?.state));
+        }
+        match self.format {
+            Format::Json => rows.iter().try_for_each(|row| {
+                let line = serde_json::to_string(row)?;
+                Ok(say(&line)?)
+            }),
+            Format::Table => Ok(say(&table(&rows))?),
+        }
+    }
+}
+
+fn row(lab: String, state: &State) -> Row {
+    let count = |wanted: fn(&Object) -> bool| {
+        state.objects.values().filter(|object| wanted(object)).count()
+    };
+    Row {
+        lab,
+        namespaces: count(|object| matches!(object, Object::Netns(_))),
+        interfaces: count(|object| matches!(object, Object::Veth(_))),
+        bridges: count(|object| matches!(object, Object::Bridge(_))),
+        hooks: count(|object| matches!(object, Object::Hook(_))),
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no lab is up".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["LAB", "NAMESPACES", "INTERFACES", "BRIDGES", "HOOKS"]);
+    for Row { lab, namespaces, interfaces, bridges, hooks } in rows {
+        let numbers = [namespaces, interfaces, bridges, hooks].map(ToString::to_string);
+        table.add_row([std::slice::from_ref(lab), &numbers].concat());
+    }
+    table.trim_fmt()
+}

@@ -1,0 +1,45 @@
+//! Sentences that several verbs say.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::apply::TakenDown;
+use crate::lab::{Lab, Name};
+
+/// Prints a line on standard output.
+pub(super) fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
+
+/// Says that a lab is down, and what of it lives on.
+pub(super) fn say_down<E>(
+    lab: &Name,
+    down: &TakenDown,
+    mut say: impl FnMut(&str) -> Result<(), E>,
+) -> Result<(), E> {
+    let TakenDown { objects: _, took, lingering } = down;
+    let took = millis(*took);
+    if lingering.is_empty() {
+        return say(&format!("{lab} is down after {took}: nothing of it is left"));
+    }
+    say(&format!("{lab} is down after {took}"))?;
+    lingering.iter().try_for_each(|lingering| say(&format!("warning: {lingering}")))
+}
+
+/// A time in whole milliseconds.
+pub(super) fn millis(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+/// What a lab is made of, in numbers.
+pub(super) fn size(lab: &Lab) -> String {
+    let count = |number: usize, what: &str| {
+        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    };
+    [
+        count(lab.namespaces.len(), "namespace"),
+        count(lab.interfaces().count(), "interface"),
+        count(lab.bridges.len(), "bridge"),
+    ]
+    .join(", ")
+}

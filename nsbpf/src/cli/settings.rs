@@ -1,0 +1,36 @@
+//! What a lab is brought up with, besides what it says.
+
+use clap::Args;
+
+use crate::datapath::OBJECT_DIGEST;
+use crate::plan::Settings;
+use crate::state::IngressHook;
+
+#[derive(Debug, Args)]
+pub(super) struct SettingsArgs {
+    /// Where packets from a namespace are counted
+    #[arg(long, value_enum, default_value_t)]
+    hook: HookArg,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum HookArg {
+    /// At tc ingress
+    #[default]
+    Tc,
+    /// At native XDP
+    Xdp,
+}
+
+impl SettingsArgs {
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            ingress: match self.hook {
+                HookArg::Tc => IngressHook::Tc,
+                HookArg::Xdp => IngressHook::Xdp,
+            },
+            object: OBJECT_DIGEST.to_owned(),
+            log: log::log_enabled!(log::Level::Debug),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `nsbpf up`: bring the kernel to where a lab wants it, and leave it there.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::interrupt::interruptible;
+use super::say::{millis, say, size};
+use super::settings::SettingsArgs;
+use super::{lab_file, privilege};
+use crate::apply::{self, Converged};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    /// The lab, a YAML file
+    lab: PathBuf,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl Up {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let lab = lab_file::read(&self.lab)?;
+        let settings = self.settings.settings();
+        privilege::check(settings.ingress)?;
+        let store = Store::new(&lab.name);
+        let lock = store.lock()?;
+        let name = lab.name.clone();
+        let what = size(&lab);
+        let converged = interruptible(move |cancel| {
+            let converged = apply::converge(&store, &lab, &settings, cancel)?;
+            store.keep().context("note that the lab is to stay")?;
+            anyhow::Ok(converged)
+        })?;
+        if converged.is_err() {
+            lock.retire();
+        }
+        let Converged { survey: _, steps, took } = converged?;
+        let took = millis(took);
+        if steps == 0 {
+            say(&format!("{name} is up already: nothing to change ({took})"))?;
+        } else {
+            say(&format!("{name} is up after {took}: {what} ({steps} steps)"))?;
+        }
+        Ok(())
+    }
+}
