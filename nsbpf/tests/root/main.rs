@@ -20,6 +20,7 @@ mod programs;
 mod refusals;
 mod run;
 mod truth;
+mod verbs;
 mod world;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -30,7 +31,8 @@ fn main() {
     let arguments = Arguments::from_args();
     let why_not = why_not();
     let tests: Vec<Test> =
-        [programs::TESTS, engine::TESTS, run::TESTS, refusals::TESTS, truth::TESTS].concat();
+        [programs::TESTS, engine::TESTS, run::TESTS, refusals::TESTS, truth::TESTS, verbs::TESTS]
+            .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

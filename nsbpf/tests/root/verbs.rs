@@ -1,0 +1,86 @@
+//! `up`, `plan`, `down` and `ls` from outside.
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use crate::Test;
+use crate::command::run;
+use crate::world::ip;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("verbs::up_stays_until_down", up_stays),
+    ("verbs::plan_tells_and_does_nothing", plan),
+    ("verbs::run_does_not_take_down_what_is_to_stay", run_refuses),
+    ("verbs::down_of_nothing", down_of_nothing),
+    ("verbs::a_killed_run_can_be_kept_or_taken_down", after_a_kill),
+];
+
+const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/quickstart.yaml");
+
+/// Runs nsbpf, which must end with that code, and returns what it printed.
+#[track_caller]
+fn nsbpf(arguments: &[&str], code: i32) -> String {
+    let done = run(arguments);
+    assert_eq!(done.code, Some(code), "{arguments:?}: {}", done.err);
+    if code == 1 { done.err } else { done.out }
+}
+
+fn up_stays() -> Result<(), Failed> {
+    assert!(nsbpf(&["up", LAB], 0).contains("quickstart is up after"));
+    ip(&["netns", "exec", "vnet0", "true"]);
+    assert!(nsbpf(&["up", LAB], 0).contains("nothing to change"));
+    let listed: Value = serde_json::from_str(&nsbpf(&["ls", "--format", "json"], 0))?;
+    assert_eq!(listed["lab"], "quickstart");
+    assert_eq!((&listed["namespaces"], &listed["hooks"]), (&2.into(), &4.into()));
+    assert!(nsbpf(&["down", "quickstart"], 0).contains("nothing of it is left"));
+    assert_eq!(nsbpf(&["ls"], 0), "no lab is up\n");
+    Ok(())
+}
+
+fn plan() -> Result<(), Failed> {
+    let shown = nsbpf(&["plan", LAB], 3);
+    assert!(shown.lines().all(|line| line.starts_with("+ ")), "{shown}");
+    assert!(shown.contains("+ interface vnet0/eth0"), "{shown}");
+    assert!(!std::fs::exists("/run/nsbpf")?, "it only looks");
+    nsbpf(&["up", LAB], 0);
+    assert_eq!(nsbpf(&["plan", LAB], 0), "quickstart: nothing to change\n");
+    ip(&["link", "set", "vnet0-eth0", "nomaster"]);
+    assert_eq!(nsbpf(&["plan", LAB], 3), "~ interface vnet0/eth0\n");
+    let report: Value = serde_json::from_str(&nsbpf(&["plan", LAB, "--format", "json"], 3))?;
+    assert_eq!(report["steps"][0]["object"], "interface vnet0/eth0");
+    assert_eq!(report["steps"][0]["action"], "change");
+    nsbpf(&["down", "--all"], 0);
+    Ok(())
+}
+
+fn run_refuses() -> Result<(), Failed> {
+    nsbpf(&["up", LAB], 0);
+    let refused = nsbpf(&["run", "--duration", "10ms"], 1);
+    assert!(refused.contains("`nsbpf down quickstart` does"), "{refused}");
+    ip(&["netns", "exec", "vnet0", "true"]);
+    nsbpf(&["down", "quickstart"], 0);
+    Ok(())
+}
+
+fn down_of_nothing() -> Result<(), Failed> {
+    assert!(nsbpf(&["down", "nowhere"], 1).contains("there is no lab `nowhere`"));
+    assert_eq!(nsbpf(&["down", "--all"], 0), "no lab is up\n");
+    nsbpf(&["down"], 2);
+    nsbpf(&["down", "../etc"], 2);
+    Ok(())
+}
+
+fn after_a_kill() -> Result<(), Failed> {
+    for kept in [true, false] {
+        let mut running = crate::command::Running::start(&[]);
+        running.up();
+        running.signal(rustix::process::Signal::KILL);
+        running.end();
+        if kept {
+            assert!(nsbpf(&["up", LAB], 0).contains("nothing to change"));
+            nsbpf(&["run", "--duration", "10ms"], 1);
+        }
+        nsbpf(&["down", "quickstart"], 0);
+    }
+    Ok(())
+}
