@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use nsbpf_common::port::Slot;
@@ -21,6 +22,8 @@ pub enum Key {
     Stray(u32),
     /// A network namespace.
     Netns(Name),
+    /// That a namespace forwards packets.
+    Forwarding(Name),
     /// A bridge.
     Bridge(InterfaceName),
     /// A veth pair.
@@ -31,9 +34,12 @@ pub enum Key {
     Datapath,
     /// A program at a hook of an interface's host-side end.
     Hook(InterfaceId, HookPoint),
-    /// An interface that is up. The last step, so that its first packet finds
-    /// everything in place.
+    /// An interface that is up: after all that its first packet is to find in
+    /// place.
     Up(InterfaceId),
+    /// A route of a namespace. The kernel takes none through an interface that is
+    /// down.
+    Route(Name, IpNet),
 }
 
 /// An object of a lab.
@@ -45,6 +51,8 @@ pub enum Object {
     Stray(Stray),
     /// See [`Key::Netns`].
     Netns(Netns),
+    /// See [`Key::Forwarding`].
+    Forwarding(Name),
     /// See [`Key::Bridge`].
     Bridge(Bridge),
     /// See [`Key::Veth`].
@@ -57,6 +65,8 @@ pub enum Object {
     Hook(Hook),
     /// See [`Key::Up`].
     Up(Up),
+    /// See [`Key::Route`].
+    Route(Route),
 }
 
 /// A link without an identity.
@@ -216,6 +226,19 @@ pub struct Up {
     pub number: u16,
 }
 
+/// A route of a namespace, through a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The interface that the gateway is behind.
+    pub id: InterfaceId,
+    /// Its port number.
+    pub number: u16,
+    /// Where it leads.
+    pub to: IpNet,
+    /// The gateway.
+    pub via: IpAddr,
+}
+
 impl Object {
     /// The object's name.
     #[must_use]
@@ -224,12 +247,14 @@ impl Object {
             Self::Folder(_) => Key::Folder,
             Self::Stray(stray) => Key::Stray(stray.ifindex),
             Self::Netns(netns) => Key::Netns(netns.name.clone()),
+            Self::Forwarding(namespace) => Key::Forwarding(namespace.clone()),
             Self::Bridge(bridge) => Key::Bridge(bridge.name.clone()),
             Self::Veth(veth) => Key::Veth(veth.id.clone()),
             Self::Address(address) => Key::Address(address.id.clone(), address.address),
             Self::Datapath(_) => Key::Datapath,
             Self::Hook(hook) => Key::Hook(hook.id.clone(), hook.point),
             Self::Up(up) => Key::Up(up.id.clone()),
+            Self::Route(route) => Key::Route(route.id.namespace.clone(), route.to),
         }
     }
 }
@@ -240,6 +265,7 @@ impl fmt::Display for Key {
             Self::Folder => write!(formatter, "lab folder"),
             Self::Stray(ifindex) => write!(formatter, "unfinished link {ifindex}"),
             Self::Netns(name) => write!(formatter, "namespace {name}"),
+            Self::Forwarding(name) => write!(formatter, "forwarding of {name}"),
             Self::Bridge(name) => write!(formatter, "bridge {name}"),
             Self::Veth(id) => write!(formatter, "interface {id}"),
             Self::Address(id, address) => write!(formatter, "address {address} of {id}"),
@@ -248,6 +274,7 @@ impl fmt::Display for Key {
             Self::Hook(id, HookPoint::TcEgress) => write!(formatter, "tc egress of {id}"),
             Self::Hook(id, HookPoint::Xdp) => write!(formatter, "XDP of {id}"),
             Self::Up(id) => write!(formatter, "link state of {id}"),
+            Self::Route(name, to) => write!(formatter, "route to {to} of {name}"),
         }
     }
 }

@@ -19,9 +19,9 @@ use crate::net::filter::{self, TcHook};
 use crate::net::link::{self, Birth};
 use crate::net::netns::Created;
 use crate::net::socket::{BatchError, Request};
-use crate::net::{NetNs, Netlink, NetlinkError, address};
+use crate::net::{NetNs, Netlink, NetlinkError, address, route};
 use crate::plan::Step;
-use crate::state::{Bridge, End, Hook, HookPoint, Key, Netns, Object, State, Veth};
+use crate::state::{Bridge, End, Hook, HookPoint, Key, Netns, Object, Route, State, Veth};
 use crate::store::Store;
 
 /// Does the steps in their order, and stops at the first that fails.
@@ -215,8 +215,31 @@ impl<'a> Executor<'a> {
                 let ifindex = self.slot(step)?.ifindex(up.number);
                 self.inside(step, &up.id.namespace, link::set_down(ifindex))
             }
+            Step::Add(Object::Forwarding(name)) => self.set_forwarding(step, name, true),
+            Step::Remove(Object::Forwarding(name)) => self.set_forwarding(step, name, false),
+            Step::Add(Object::Route(to)) | Step::Change { to: Object::Route(to), .. } => {
+                let request = route::set(&self.route(step, to)?);
+                self.inside(step, &to.id.namespace, request)
+            }
+            Step::Remove(Object::Route(from)) => {
+                let request = route::remove(&self.route(step, from)?);
+                self.inside(step, &from.id.namespace, request)
+            }
             _ => Err(impossible(step, "there is no way to do this step")),
         }
+    }
+
+    fn set_forwarding(&self, step: &Step, name: &Name, on: bool) -> Result<(), ApplyError> {
+        let opened = self
+            .namespaces
+            .get(name)
+            .ok_or_else(|| impossible(step, "its namespace is not there"))?;
+        opened.netns.set_forwarding(on).map_err(|error| failed(step, error))
+    }
+
+    fn route(&self, step: &Step, route: &Route) -> Result<route::Route, ApplyError> {
+        let Route { id: _, number, to, via } = route;
+        Ok(route::Route { to: *to, via: *via, ifindex: self.slot(step)?.ifindex(*number) })
     }
 
     fn slot(&self, step: &Step) -> Result<Slot, ApplyError> {

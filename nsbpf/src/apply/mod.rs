@@ -272,6 +272,8 @@ fn restorable(before: &State) -> Objects {
                 hook.current && has(Key::Veth(hook.id.clone())) && has(Key::Datapath)
             }
             Object::Up(up) => has(Key::Veth(up.id.clone())),
+            Object::Route(route) => has(Key::Veth(route.id.clone())),
+            Object::Forwarding(namespace) => has(Key::Netns(namespace.clone())),
         };
         if restorable {
             kept.insert(key.clone(), object.clone());

@@ -10,10 +10,10 @@ use crate::datapath::{self, ProgramIds};
 use crate::lab::{InterfaceId, InterfaceName, Name};
 use crate::net::filter::{self, TcHook};
 use crate::net::link::{self, Link};
-use crate::net::{NetNs, Netlink, address};
+use crate::net::{NetNs, Netlink, address, route};
 use crate::state::{
     Address, Bridge, End, Hook, HookPoint, Key, Netns, NetnsProgress, Object, Objects, Owner,
-    State, Stray, Up, Veth,
+    Route, State, Stray, Up, Veth,
 };
 use crate::store::Store;
 
@@ -141,13 +141,16 @@ fn survey_namespaces(
     for (name, progress) in progress {
         insert(&mut state.objects, Object::Netns(Netns { name, progress }));
     }
-    let sockets = NetNs::open_sockets(&open.iter().map(|(_, netns)| netns).collect::<Vec<_>>())
+    let insides = NetNs::visit_all(&open.iter().map(|(_, netns)| netns).collect::<Vec<_>>())
         .map_err(failed("the lab's namespaces"))?;
-    let opened = open
-        .into_iter()
-        .zip(sockets)
-        .map(|((name, netns), netlink)| (name, Opened { netns, netlink }));
-    Ok(opened.collect())
+    let mut opened = HashMap::new();
+    for ((name, netns), (netlink, forwards)) in open.into_iter().zip(insides) {
+        if forwards {
+            insert(&mut state.objects, Object::Forwarding(name.clone()));
+        }
+        opened.insert(name, Opened { netns, netlink });
+    }
+    Ok(opened)
 }
 
 fn file_name(path: &std::path::Path) -> Option<Name> {
@@ -289,6 +292,10 @@ fn survey_inside(
             continue;
         };
         insert(objects, Object::Address(Address { id: id.clone(), number, address, ours }));
+    }
+    for route::Route { to, via, ifindex } in route::list(&mut opened.netlink)? {
+        let Some((number, id)) = port(ifindex) else { continue };
+        insert(objects, Object::Route(Route { id: id.clone(), number, to, via }));
     }
     Ok(())
 }

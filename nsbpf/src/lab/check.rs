@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use serde_saphyr::{Location, Spanned};
@@ -9,17 +10,18 @@ use serde_saphyr::{Location, Spanned};
 use super::name::{InterfaceName, Name, NameError};
 use super::problem::{Problem, nearest};
 use super::spec::{InterfaceSpec, LabSpec, NamespaceSpec};
-use super::{Interface, Lab, MAX_BRIDGE_PORTS, Namespace};
+use super::{Bridge, DEFAULT_MTU, Interface, Lab, MAX_BRIDGE_PORTS, Namespace, Route, routes};
 
 /// Checks a lab. All problems are collected: one run shows them all.
 pub(super) fn check(spec: LabSpec) -> Result<Lab, Vec<Problem>> {
     let mut checker = Checker::default();
     let name = checker.name(&spec.name, "lab", Name::new);
     let mut bridges = Vec::new();
-    for (name, _) in &spec.bridges.0 {
+    for (name, bridge) in &spec.bridges.0 {
+        let mtu = checker.mtu(bridge.mtu.as_ref());
         if let Some(name) = checker.name(name, "bridge", InterfaceName::new) {
             checker.bridges.insert(name.clone(), Segment::default());
-            bridges.push(name);
+            bridges.push(Bridge { name, mtu });
         }
     }
     if spec.namespaces.0.is_empty() {
@@ -45,6 +47,7 @@ pub(super) fn check(spec: LabSpec) -> Result<Lab, Vec<Problem>> {
 struct Segment {
     ports: usize,
     addresses: Vec<(IpNet, Location)>,
+    macs: Vec<[u8; 6]>,
 }
 
 #[derive(Default)]
@@ -77,7 +80,18 @@ impl Checker {
         for (name, interface) in spec.interfaces.0 {
             interfaces.extend(self.interface(&name, interface, &mut subnets));
         }
-        Some(Namespace { name: checked?, interfaces })
+        let mut routes: Vec<Route> = Vec::new();
+        for route in &spec.routes {
+            let Some(checked) = routes::check(route, &interfaces, &mut self.problems) else {
+                continue;
+            };
+            if routes.iter().any(|other| other.to == checked.to) {
+                let title = format!("there is a route to {} already", checked.to);
+                self.problems.push(Problem::new(title, route.to.referenced));
+            }
+            routes.push(checked);
+        }
+        Some(Namespace { name: checked?, router: spec.router, routes, interfaces })
     }
 
     /// `subnets` are those of the namespace's interfaces so far.
@@ -89,6 +103,7 @@ impl Checker {
     ) -> Option<Interface> {
         let checked = self.name(name, "interface", InterfaceName::new);
         let bridge = self.attachment(name, spec.bridge);
+        let mac = spec.mac.as_ref().and_then(|mac| self.mac(mac));
         let addresses: Vec<(IpNet, Location)> = spec
             .addresses
             .iter()
@@ -105,8 +120,9 @@ impl Checker {
         subnets.extend(addresses.iter().map(|(address, _)| *address));
         let bridge = bridge?;
         self.join(&bridge, name, &addresses);
+        self.join_mac(&bridge, mac, spec.mac.as_ref());
         let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Some(Interface { name: checked?, bridge, addresses })
+        Some(Interface { name: checked?, bridge, mac, addresses })
     }
 
     /// The bridge that an interface is attached to.
@@ -130,6 +146,59 @@ impl Checker {
             .unwrap_or_else(|| format!("add it under `bridges:`, as `{}: {{}}`", bridge.value));
         self.problems.push(Problem::new(title, bridge.referenced).help(help));
         None
+    }
+
+    fn mtu(&mut self, mtu: Option<&Spanned<u32>>) -> u32 {
+        /// What IPv4 takes at least (RFC 791), and the most that a veth can have
+        /// (`ETH_MAX_MTU`).
+        const POSSIBLE: RangeInclusive<u32> = 68..=65_535;
+        let Some(mtu) = mtu else { return DEFAULT_MTU };
+        if !POSSIBLE.contains(&mtu.value) {
+            let title = format!("an MTU of {} is not possible", mtu.value);
+            let help = format!("{} to {} bytes", POSSIBLE.start(), POSSIBLE.end());
+            self.problems.push(Problem::new(title, mtu.referenced).help(help));
+        }
+        mtu.value
+    }
+
+    fn mac(&mut self, text: &Spanned<String>) -> Option<[u8; 6]> {
+        let bytes: Option<Vec<u8>> = text
+            .value
+            .split(':')
+            .map(|byte| {
+                // The standard parser would take a sign.
+                let digits = byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+                digits.then(|| u8::from_str_radix(byte, 16).ok()).flatten()
+            })
+            .collect();
+        let mac = bytes.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
+        let problem = match mac {
+            None => "is no MAC address",
+            Some(mac) if mac == [0; 6] => "stands for no address",
+            Some([first, ..]) if first & 1 != 0 => "is a multicast address",
+            Some(mac) => return Some(mac),
+        };
+        let title = format!("`{}` {problem}", text.value);
+        let help = "write `02:00:00:00:00:01`, say";
+        self.problems.push(Problem::new(title, text.referenced).help(help));
+        None
+    }
+
+    fn join_mac(
+        &mut self,
+        bridge: &InterfaceName,
+        mac: Option<[u8; 6]>,
+        text: Option<&Spanned<String>>,
+    ) {
+        let (Some(segment), Some(mac), Some(text)) = (self.bridges.get_mut(bridge), mac, text)
+        else {
+            return;
+        };
+        if segment.macs.contains(&mac) {
+            let title = format!("`{}` is on `{bridge}` twice", text.value);
+            self.problems.push(Problem::new(title, text.referenced));
+        }
+        segment.macs.push(mac);
     }
 
     fn address(&mut self, text: &Spanned<String>) -> Option<IpNet> {

@@ -6,9 +6,11 @@
 mod check;
 mod name;
 mod problem;
+mod routes;
 mod spec;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -19,15 +21,28 @@ pub use problem::LabError;
 /// reserved, `net/bridge/br_private.h`, Linux 6.18).
 pub const MAX_BRIDGE_PORTS: usize = 1023;
 
+/// The MTU of a bridge that says none, in bytes.
+pub const DEFAULT_MTU: u32 = 1500;
+
 /// A lab: consistent in itself, and nothing known of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lab {
     /// Its name, unique on a host.
     pub name: Name,
     /// Bridges, in the order of the file.
-    pub bridges: Vec<InterfaceName>,
+    pub bridges: Vec<Bridge>,
     /// Namespaces, in the order of the file.
     pub namespaces: Vec<Namespace>,
+}
+
+/// A bridge of a lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Largest packet on it and on everything that is attached to it, in bytes,
+    /// Ethernet header not counted: 68 to 65,535.
+    pub mtu: u32,
 }
 
 /// A network namespace of a lab.
@@ -35,8 +50,23 @@ pub struct Lab {
 pub struct Namespace {
     /// Its name, as `ip netns` shows it.
     pub name: Name,
+    /// Whether it forwards packets between its interfaces.
+    pub router: bool,
+    /// Routes, each destination once.
+    pub routes: Vec<Route>,
     /// Interfaces, in the order of the file.
     pub interfaces: Vec<Interface>,
+}
+
+/// A route of a namespace, through a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads, as a subnet's own address.
+    pub to: IpNet,
+    /// The gateway.
+    pub via: IpAddr,
+    /// The interface whose subnet the gateway is in.
+    pub interface: InterfaceName,
 }
 
 /// An interface of a namespace: one end of a veth pair.
@@ -46,6 +76,8 @@ pub struct Interface {
     pub name: InterfaceName,
     /// The bridge that its other end is a port of.
     pub bridge: InterfaceName,
+    /// Its hardware address, where the lab says one.
+    pub mac: Option<[u8; 6]>,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
 }

@@ -20,19 +20,33 @@ pub(super) struct LabSpec {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BridgeSpec {}
+pub(super) struct BridgeSpec {
+    pub(super) mtu: Option<Spanned<u32>>,
+}
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NamespaceSpec {
     #[serde(default)]
+    pub(super) router: bool,
+    #[serde(default)]
+    pub(super) routes: Vec<RouteSpec>,
+    #[serde(default)]
     pub(super) interfaces: Entries<InterfaceSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteSpec {
+    pub(super) to: Spanned<String>,
+    pub(super) via: Spanned<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InterfaceSpec {
     pub(super) bridge: Option<Spanned<String>>,
+    pub(super) mac: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) addresses: Vec<Spanned<String>>,
 }

@@ -106,6 +106,63 @@ fn addresses_that_cannot_be() {
 }
 
 #[test]
+fn routes_macs_and_mtus_are_checked() {
+    let lab = |routes: &str, mac: &str, mtu: &str| {
+        format!(
+            "name: a\nbridges: {{ br0: {{ mtu: {mtu} }} }}\nnamespaces:\n  n0:\n    routes: [{routes}]\n    interfaces: {{ e: {{ bridge: br0, mac: '{mac}', addresses: [10.0.0.1/24, 'fd00::1/64'] }} }}\n"
+        )
+    };
+    const MAC: &str = "02:00:00:00:00:01";
+    for (routes, mac, mtu, expected) in [
+        (
+            "{ to: default, via: 10.0.1.1 }",
+            MAC,
+            "1500",
+            "10.0.1.1 is in no subnet of this namespace; its subnets are 10.0.0.0/24, fd00::/64",
+        ),
+        ("{ to: default, via: 10.0.0.1 }", MAC, "1500", "10.0.0.1 is in no subnet"),
+        ("{ to: 10.9.0.1/24, via: 10.0.0.2 }", MAC, "1500", "write `10.9.0.0/24`"),
+        ("{ to: 'fd09::/64', via: 10.0.0.2 }", MAC, "1500", "different families"),
+        ("{ to: nowhere, via: 10.0.0.2 }", MAC, "1500", "`nowhere` is no subnet"),
+        ("{ to: default, via: 10.0.0.0/24 }", MAC, "1500", "a gateway has no prefix length"),
+        (
+            "{ to: default, via: 10.0.0.2 }, { to: 0.0.0.0/0, via: 10.0.0.3 }",
+            MAC,
+            "1500",
+            "there is a route to 0.0.0.0/0 already",
+        ),
+        ("{ via: 10.0.0.2 }", MAC, "1500", "the key `to` is missing"),
+        ("", "02:00:00:00:00", "1500", "is no MAC address"),
+        ("", "+2:00:00:00:00:01", "1500", "is no MAC address"),
+        ("", "01:00:00:00:00:01", "1500", "is a multicast address"),
+        ("", "00:00:00:00:00:00", "1500", "stands for no address"),
+        ("", MAC, "67", "an MTU of 67 is not possible; 68 to 65535 bytes"),
+    ] {
+        let errors = errors(&lab(routes, mac, mtu));
+        assert!(errors.contains(expected), "{routes} {mac} {mtu}: {errors}");
+    }
+    let good = "{ to: default, via: 10.0.0.2 }, { to: default, via: 'fd00::2' }";
+    let lab = Lab::parse(&lab(good, MAC, "9000"), "").unwrap();
+    assert_eq!(lab.bridges[0].mtu, 9000);
+    let routes: Vec<String> = lab.namespaces[0]
+        .routes
+        .iter()
+        .map(|route| format!("{} {}", route.to, route.via))
+        .collect();
+    assert_eq!(routes, ["0.0.0.0/0 10.0.0.2", "::/0 fd00::2"]);
+}
+
+#[test]
+fn every_lab_of_the_repository_is_one() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let source = std::fs::read_to_string(&path).unwrap();
+        Lab::parse(&source, &path.display().to_string()).unwrap();
+    }
+}
+
+#[test]
 fn a_wrong_shape_is_told_in_plain_words() {
     for (source, expected) in [
         ("name: a\nnamespaces: [a]\n", "2:13: this should be a mapping"),

@@ -8,9 +8,11 @@
 pub mod address;
 pub mod echo;
 pub mod filter;
+mod forwarding;
 pub mod link;
 pub mod netns;
 pub mod nsid;
+pub mod route;
 pub mod socket;
 
 pub use netns::NetNs;

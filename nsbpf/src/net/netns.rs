@@ -12,8 +12,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::mount_bind;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
-use super::link;
 use super::socket::{Netlink, NetlinkError};
+use super::{forwarding, link};
 
 /// File system type of namespace files (`NSFS_MAGIC`).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -80,6 +80,11 @@ impl NetNs {
         rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_ino)
     }
 
+    /// Makes the namespace forward packets between its interfaces, or not.
+    pub fn set_forwarding(&self, forwards: bool) -> io::Result<()> {
+        self.run(|| forwarding::set_here(forwards))?
+    }
+
     /// Runs a function inside the namespace, on a thread of its own: no other
     /// thread ever changes its namespace, so none can be left in a wrong one.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
@@ -94,15 +99,16 @@ impl NetNs {
         })
     }
 
-    /// Opens a socket in each of the namespaces, from one thread that visits
-    /// them.
-    pub fn open_sockets(namespaces: &[&Self]) -> io::Result<Vec<Netlink>> {
+    /// Visits each of the namespaces, from one thread: opens a socket there, and
+    /// looks whether it forwards.
+    pub fn visit_all(namespaces: &[&Self]) -> io::Result<Vec<(Netlink, bool)>> {
         visit(|| {
             namespaces
                 .iter()
                 .map(|namespace| {
                     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-                    Netlink::open().map_err(io::Error::other)
+                    let netlink = Netlink::open().map_err(io::Error::other)?;
+                    Ok((netlink, forwarding::here()?))
                 })
                 .collect()
         })

@@ -1,21 +1,19 @@
 //! What the kernel should have for a lab.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use nsbpf_common::ABI_VERSION;
 use nsbpf_common::port::{self, Slot};
 
 use super::PlanError;
-use crate::lab::{InterfaceName, Lab};
+use crate::lab::{self, InterfaceId, InterfaceName, Lab};
 use crate::state::{
     Address, Bridge, Datapath, End, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress,
-    Object, Objects, State, Up, Veth,
+    Object, Objects, Route, State, Up, Veth,
 };
 
 /// Numbers of a slot: interfaces from below, bridges from above.
 const NUMBERS: usize = 1 << 16;
-/// The MTU of every link, in bytes.
-const MTU: u32 = 1500;
 /// Ports that a datapath has room for at least: a lab that grows a little keeps
 /// its maps, and so its counters.
 const MIN_CAPACITY: u32 = 64;
@@ -39,29 +37,36 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
     let mut objects = Objects::new();
     let mut add = |object: Object| objects.insert(object.key(), object);
     add(Object::Folder(slot));
-    for name in &lab.bridges {
+    for lab::Bridge { name, mtu } in &lab.bridges {
         let number = numbers.of_bridge(name)?;
-        add(Object::Bridge(Bridge {
-            name: name.clone(),
-            number,
-            end: end(name.as_str(), slot, number, port::End::Host),
-            up: true,
-        }));
+        let mac = slot.mac(number, port::End::Host);
+        let (name, end) = (name.clone(), end(name.as_str(), slot, mac, *mtu));
+        add(Object::Bridge(Bridge { name, number, end, up: true }));
     }
     for namespace in &lab.namespaces {
         let (name, progress) = (namespace.name.clone(), NetnsProgress::Whole);
+        if namespace.router {
+            add(Object::Forwarding(name.clone()));
+        }
         add(Object::Netns(Netns { name, progress }));
     }
     let mut capacity = MIN_CAPACITY;
+    let mtus: HashMap<&InterfaceName, u32> =
+        lab.bridges.iter().map(|bridge| (&bridge.name, bridge.mtu)).collect();
+    let mut ports = HashMap::new();
     for (id, interface) in lab.interfaces() {
         let number = numbers.of_interface(&Key::Veth(id.clone()))?;
         capacity = capacity.max((u32::from(number) + 1).next_power_of_two());
+        ports.insert(id.clone(), number);
         let host_name = InterfaceName::of_host_end(&id.namespace, &id.interface);
+        let mtu = mtus.get(&interface.bridge).copied().unwrap_or(lab::DEFAULT_MTU);
+        let host_mac = slot.mac(number, port::End::Host);
+        let mac = interface.mac.unwrap_or_else(|| slot.mac(number, port::End::Namespace));
         add(Object::Veth(Veth {
             id: id.clone(),
             number,
-            host: end(host_name.as_str(), slot, number, port::End::Host),
-            inner: Some(end(id.interface.as_str(), slot, number, port::End::Namespace)),
+            host: end(host_name.as_str(), slot, host_mac, mtu),
+            inner: Some(end(id.interface.as_str(), slot, mac, mtu)),
             bridge: Some(interface.bridge.clone()),
             up: true,
         }));
@@ -78,6 +83,14 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         }
         add(Object::Up(Up { id, number }));
     }
+    for namespace in &lab.namespaces {
+        for route in &namespace.routes {
+            let (namespace, interface) = (namespace.name.clone(), route.interface.clone());
+            let id = InterfaceId { namespace, interface };
+            let number = ports.get(&id).copied().unwrap_or_default();
+            add(Object::Route(Route { id, number, to: route.to, via: route.via }));
+        }
+    }
     if let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) {
         capacity = capacity.max(datapath.port_capacity);
     }
@@ -92,8 +105,8 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
     Ok(objects)
 }
 
-fn end(name: &str, slot: Slot, number: u16, end: port::End) -> End {
-    End { name: name.to_owned(), mac: slot.mac(number, end), mtu: MTU, group: slot.group() }
+fn end(name: &str, slot: Slot, mac: [u8; 6], mtu: u32) -> End {
+    End { name: name.to_owned(), mac, mtu, group: slot.group() }
 }
 
 /// A slot that follows from the lab's name, or the next one that is free.

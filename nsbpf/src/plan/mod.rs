@@ -146,6 +146,8 @@ fn parent(object: &Object) -> Option<Key> {
         Object::Address(address) => &address.id,
         Object::Hook(hook) => &hook.id,
         Object::Up(up) => &up.id,
+        Object::Route(route) => &route.id,
+        Object::Forwarding(namespace) => return Some(Key::Netns(namespace.clone())),
         _ => return None,
     };
     Some(Key::Veth(id.clone()))
@@ -167,7 +169,7 @@ fn alters(from: &Object, to: &Object) -> bool {
                 && host.name == to.host.name
                 && inner_name(inner) == inner_name(&to.inner)
         }
-        (Object::Hook(_), Object::Hook(_)) => true,
+        (Object::Hook(_), Object::Hook(_)) | (Object::Route(_), Object::Route(_)) => true,
         _ => false,
     }
 }

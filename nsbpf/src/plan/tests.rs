@@ -4,6 +4,8 @@ use crate::state::{End, IngressHook, Stray};
 
 const QUICKSTART: &str = include_str!("../../../labs/quickstart.yaml");
 
+const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
+
 fn settings(ingress: IngressHook) -> Settings {
     Settings { ingress, object: "digest".to_owned(), log: false }
 }
@@ -51,6 +53,9 @@ fn any_lab_becomes_any_other() {
         "name: quickstart\nnamespaces: { lonely: {} }\n".to_owned(),
         QUICKSTART.replace("vnet1", "other").replace("10.0.0.1/24", "10.0.0.9/24"),
         QUICKSTART.replace("br0", "br7"),
+        ROUTER.replace("name: router", "name: quickstart"),
+        ROUTER.replace("name: router", "name: quickstart").replace("router: true", "router: false"),
+        QUICKSTART.replace("br0: {}", "br0: { mtu: 9000 }"),
         format!("{QUICKSTART}      eth1: {{ bridge: br0 }}\n  vnet2: {{}}\n"),
     ];
     for from in &labs {

@@ -15,6 +15,7 @@
 mod command;
 mod engine;
 mod isolation;
+mod language;
 mod leaks;
 mod programs;
 mod refusals;
@@ -30,9 +31,16 @@ type Test = (&'static str, fn() -> Result<(), Failed>);
 fn main() {
     let arguments = Arguments::from_args();
     let why_not = why_not();
-    let tests: Vec<Test> =
-        [programs::TESTS, engine::TESTS, run::TESTS, refusals::TESTS, truth::TESTS, verbs::TESTS]
-            .concat();
+    let tests: Vec<Test> = [
+        programs::TESTS,
+        engine::TESTS,
+        run::TESTS,
+        refusals::TESTS,
+        truth::TESTS,
+        verbs::TESTS,
+        language::TESTS,
+    ]
+    .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {
