@@ -107,12 +107,12 @@ fn addresses_that_cannot_be() {
 
 #[test]
 fn routes_macs_and_mtus_are_checked() {
+    const MAC: &str = "02:00:00:00:00:01";
     let lab = |routes: &str, mac: &str, mtu: &str| {
         format!(
             "name: a\nbridges: {{ br0: {{ mtu: {mtu} }} }}\nnamespaces:\n  n0:\n    routes: [{routes}]\n    interfaces: {{ e: {{ bridge: br0, mac: '{mac}', addresses: [10.0.0.1/24, 'fd00::1/64'] }} }}\n"
         )
     };
-    const MAC: &str = "02:00:00:00:00:01";
     for (routes, mac, mtu, expected) in [
         (
             "{ to: default, via: 10.0.1.1 }",
