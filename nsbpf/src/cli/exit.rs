@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::lab_file::LabFileError;
+use super::replace::CannotStart;
 use crate::apply::ApplyError;
 use crate::datapath::Missing;
 use crate::lab::LabError;
@@ -49,7 +50,9 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::from(INVALID);
     }
     print_error(&format!("error: {}", chain(&error)));
-    let code = if error.is::<LabFileError>() {
+    let code = if let Some(cannot) = error.downcast_ref::<CannotStart>() {
+        cannot.exit_code()
+    } else if error.is::<LabFileError>() {
         INVALID
     } else if error.is::<Unsupported>() || lacks_kernel_feature(&error) {
         UNSUPPORTED

@@ -1,16 +1,19 @@
 //! The command line: one file a verb. The only place that prints.
 
 mod down;
+mod exec;
 mod exit;
 mod interrupt;
 mod lab_file;
 mod ls;
 mod plan;
 mod privilege;
+mod replace;
 mod run;
 mod say;
 mod screen;
 mod settings;
+mod target;
 mod up;
 mod view;
 
@@ -44,11 +47,16 @@ enum Verb {
     Down(down::Down),
     /// List the labs of this host
     Ls(ls::Ls),
+    /// Run a command inside a namespace; its exit code is the result
+    Exec(exec::Exec),
+    /// Run your shell inside a namespace
+    Shell(exec::Shell),
 }
 
 /// Parses the arguments, runs, and says how it ended:
 /// 0 well, 1 it failed, 2 wrong usage or an invalid lab, 3 `plan` found changes,
-/// 4 a privilege or a kernel feature is missing.
+/// 4 a privilege or a kernel feature is missing. `exec` and `shell` end as their
+/// command does, or with 126 or 127 if it cannot be started.
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { verb, verbose } = Cli::parse();
@@ -70,6 +78,8 @@ pub fn main() -> ExitCode {
         Verb::Plan(plan) => plan.run(),
         Verb::Down(down) => down.run(),
         Verb::Ls(ls) => ls.run(),
+        Verb::Exec(exec) => exec.run(),
+        Verb::Shell(shell) => shell.run(),
     };
     exit::code(outcome)
 }

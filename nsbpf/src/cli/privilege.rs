@@ -23,6 +23,13 @@ pub(super) fn check(ingress: IngressHook) -> Result<(), Unsupported> {
 
 /// Fails unless this process may look at labs and change them.
 pub(super) fn check_capabilities() -> Result<(), Unsupported> {
+    check_rights()?;
+    raise_limits();
+    Ok(())
+}
+
+/// Fails without the capabilities, and leaves the limits of the process alone.
+pub(super) fn check_rights() -> Result<(), Unsupported> {
     let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (capability, name, why) in NEEDED {
         if !have.contains(capability) {
@@ -35,7 +42,6 @@ pub(super) fn check_capabilities() -> Result<(), Unsupported> {
             return Err(Unsupported(format!("nsbpf needs {name} {why}. {cure}")));
         }
     }
-    raise_limits();
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 pub use name::{InterfaceName, Name, NameError};
 pub use problem::LabError;
+pub(crate) use problem::nearest;
 
 /// Most ports that a bridge takes (`BR_MAX_PORTS` less the one that is
 /// reserved, `net/bridge/br_private.h`, Linux 6.18).

@@ -43,7 +43,7 @@ impl Problem {
 }
 
 /// The nearest of the right words, as help.
-pub(super) fn nearest<'a>(word: &str, right: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn nearest<'a>(word: &str, right: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let right: Vec<&str> = right.into_iter().collect();
     let (distance, best) = right
         .iter()

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod echo;
+pub mod enter;
 pub mod filter;
 mod forwarding;
 pub mod link;

@@ -14,6 +14,7 @@
 
 mod command;
 mod engine;
+mod exec;
 mod isolation;
 mod language;
 mod leaks;
@@ -39,6 +40,7 @@ fn main() {
         truth::TESTS,
         verbs::TESTS,
         language::TESTS,
+        exec::TESTS,
     ]
     .concat();
     let trials = tests
