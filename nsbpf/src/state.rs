@@ -37,6 +37,10 @@ pub enum Key {
     /// An interface that is up: after all that its first packet is to find in
     /// place.
     Up(InterfaceId),
+    /// That the bridge floods multicast out of an interface's port. Off until the
+    /// interface is up: what a thousand namespaces say when they come up, each of
+    /// them to all others, is a million packets.
+    Flood(InterfaceId),
     /// A route of a namespace. The kernel takes none through an interface that is
     /// down.
     Route(Name, IpNet),
@@ -65,6 +69,8 @@ pub enum Object {
     Hook(Hook),
     /// See [`Key::Up`].
     Up(Up),
+    /// See [`Key::Flood`].
+    Flood(Flood),
     /// See [`Key::Route`].
     Route(Route),
 }
@@ -226,6 +232,15 @@ pub struct Up {
     pub number: u16,
 }
 
+/// A bridge port that multicast is flooded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flood {
+    /// The interface behind the port.
+    pub id: InterfaceId,
+    /// Its port number.
+    pub number: u16,
+}
+
 /// A route of a namespace, through a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -254,6 +269,7 @@ impl Object {
             Self::Datapath(_) => Key::Datapath,
             Self::Hook(hook) => Key::Hook(hook.id.clone(), hook.point),
             Self::Up(up) => Key::Up(up.id.clone()),
+            Self::Flood(flood) => Key::Flood(flood.id.clone()),
             Self::Route(route) => Key::Route(route.id.namespace.clone(), route.to),
         }
     }
@@ -274,6 +290,7 @@ impl fmt::Display for Key {
             Self::Hook(id, HookPoint::TcEgress) => write!(formatter, "tc egress of {id}"),
             Self::Hook(id, HookPoint::Xdp) => write!(formatter, "XDP of {id}"),
             Self::Up(id) => write!(formatter, "link state of {id}"),
+            Self::Flood(id) => write!(formatter, "multicast flooding to {id}"),
             Self::Route(name, to) => write!(formatter, "route to {to} of {name}"),
         }
     }

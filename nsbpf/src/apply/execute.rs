@@ -153,6 +153,7 @@ impl<'a> Executor<'a> {
                 self.attach(steps)
             }
             [Step::Remove(Object::Hook(_)), ..] => self.detach(steps),
+            [Step::Add(Object::Flood(_)), ..] => self.flood(steps),
             _ => steps.iter().try_for_each(|step| self.one(step)),
         }
     }
@@ -214,6 +215,11 @@ impl<'a> Executor<'a> {
             Step::Remove(Object::Up(up)) => {
                 let ifindex = self.slot(step)?.ifindex(up.number);
                 self.inside(step, &up.id.namespace, link::set_down(ifindex))
+            }
+            Step::Remove(Object::Flood(flood)) => {
+                let ifindex = self.slot(step)?.ifindex(flood.number);
+                let request = link::set_multicast_flood(ifindex, false);
+                gone_is_fine(step, self.host.request(request))
             }
             Step::Add(Object::Forwarding(name)) => self.set_forwarding(step, name, true),
             Step::Remove(Object::Forwarding(name)) => self.set_forwarding(step, name, false),
@@ -326,6 +332,7 @@ impl<'a> Executor<'a> {
             let identity = alias(self.store.lab(), &Identity::Interface(id.clone()));
             create.push(step, link::create_veth(&host, controller, &inner, &opened.netns));
             finish.push(step, link::set_alias_and_no_ipv6(ifindex, &identity));
+            finish.push(step, link::set_multicast_flood(ifindex, false));
             finish.push(step, link::set_up(ifindex));
         }
         create.send(&mut self.host)?;
@@ -390,8 +397,14 @@ impl<'a> Executor<'a> {
             }
             return Ok(());
         }
+        let mut requests = Requests::default();
         for (step, ifindex) in &doomed {
-            gone_is_fine(step, self.host.request(link::set_group(*ifindex, group)))?;
+            requests.push(step, link::set_group(*ifindex, group));
+        }
+        // The kernel goes on after one that is gone.
+        match requests.send(&mut self.host) {
+            Err(error) if !error.is_gone() => return Err(error),
+            _ => {}
         }
         gone_is_fine(first, self.host.request(link::delete_group(group)))
     }
@@ -402,6 +415,16 @@ impl<'a> Executor<'a> {
         let doomed: HashSet<u32> = doomed.iter().map(|(_, ifindex)| *ifindex).collect();
         let links = link::list(&mut self.host)?;
         Ok(links.iter().any(|link| link.group == group && !doomed.contains(&link.ifindex)))
+    }
+
+    fn flood(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let mut requests = Requests::default();
+        for step in steps {
+            let Step::Add(Object::Flood(flood)) = step else { continue };
+            let ifindex = self.slot(step)?.ifindex(flood.number);
+            requests.push(step, link::set_multicast_flood(ifindex, true));
+        }
+        requests.send(&mut self.host)
     }
 
     fn attach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {

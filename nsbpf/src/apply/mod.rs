@@ -99,6 +99,19 @@ pub enum Cause {
 }
 
 impl ApplyError {
+    /// Whether a step failed because its object is not there any more.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Step { source, .. } => match &**source {
+                Cause::Netlink(error) => {
+                    matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether the kernel lacks something that no lab can do without.
     #[must_use]
     pub fn lacks_kernel_feature(&self) -> bool {
@@ -272,6 +285,7 @@ fn restorable(before: &State) -> Objects {
                 hook.current && has(Key::Veth(hook.id.clone())) && has(Key::Datapath)
             }
             Object::Up(up) => has(Key::Veth(up.id.clone())),
+            Object::Flood(flood) => has(Key::Veth(flood.id.clone())),
             Object::Route(route) => has(Key::Veth(route.id.clone())),
             Object::Forwarding(namespace) => has(Key::Netns(namespace.clone())),
         };

@@ -12,8 +12,8 @@ use crate::net::filter::{self, TcHook};
 use crate::net::link::{self, Link};
 use crate::net::{NetNs, Netlink, address, route};
 use crate::state::{
-    Address, Bridge, End, Hook, HookPoint, Key, Netns, NetnsProgress, Object, Objects, Owner,
-    Route, State, Stray, Up, Veth,
+    Address, Bridge, End, Flood, Hook, HookPoint, Key, Netns, NetnsProgress, Object, Objects,
+    Owner, Route, State, Stray, Up, Veth,
 };
 use crate::store::Store;
 
@@ -47,8 +47,15 @@ fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
 
 /// Looks at everything that a lab is made of. Changes nothing.
 pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
+    let mut host = host_socket()?;
     let (mut survey, ports) = survey_outside(store)?;
     let Some(slot) = survey.state.slot() else { return Ok(survey) };
+    let ids = survey_datapath(store, &mut survey.state);
+    for Port { id, number, link } in &ports {
+        survey_hooks(store, &mut host, &ids, id, *number, link, &mut survey.state.objects)
+            .map_err(failed(&format!("the hooks of {id}")))?;
+    }
+    let ports: Ports = ports.into_iter().map(|Port { id, number, .. }| (number, id)).collect();
     for (name, opened) in &mut survey.namespaces {
         survey_inside(name, opened, slot, &ports, &mut survey.state.objects)
             .map_err(failed(&format!("namespace {name}")))?;
@@ -59,9 +66,9 @@ pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
 /// Interfaces by their port numbers.
 type Ports = HashMap<u16, InterfaceId>;
 
-/// Looks at all but the insides of namespaces, where others may be root: enough
-/// to take a lab down, whatever they do.
-pub(super) fn survey_outside(store: &Store) -> Result<(Survey, Ports), ApplyError> {
+/// Looks at all but hooks and the insides of namespaces, where others may be
+/// root: enough to take a lab down, whatever they do.
+pub(super) fn survey_outside(store: &Store) -> Result<(Survey, Vec<Port>), ApplyError> {
     let mut host = host_socket()?;
     let slot = store.slot().map_err(failed("the lab's folder"))?;
     let mut state = State::default();
@@ -71,24 +78,21 @@ pub(super) fn survey_outside(store: &Store) -> Result<(Survey, Ports), ApplyErro
     }
     let namespaces = survey_namespaces(store, &mut state)?;
     let links = link::list(&mut host).map_err(failed("the host's links"))?;
-    let ours = sort_out(store, slot, &links, &mut state);
-    let mut ports = Ports::new();
-    if slot.is_some() {
-        let ids = survey_datapath(store, &mut state);
-        for Port { id, number, link } in ours.ports {
-            ports.insert(number, id.clone());
-            let veth = Veth {
-                number,
-                host: end(link),
-                inner: None,
-                bridge: ours.bridges.get(&link.controller).cloned(),
-                up: link.up,
-                id: id.clone(),
-            };
-            insert(&mut state.objects, Object::Veth(veth));
-            survey_hooks(store, &mut host, &ids, &id, number, link, &mut state.objects)
-                .map_err(failed(&format!("the hooks of {id}")))?;
+    let ours = sort_out(store, slot, links, &mut state);
+    let Ours { bridges, ports } = ours;
+    for Port { id, number, link } in &ports {
+        let veth = Veth {
+            number: *number,
+            host: end(link),
+            inner: None,
+            bridge: bridges.get(&link.controller).cloned(),
+            up: link.up,
+            id: id.clone(),
+        };
+        if link.multicast_flood {
+            insert(&mut state.objects, Object::Flood(Flood { id: id.clone(), number: *number }));
         }
+        insert(&mut state.objects, Object::Veth(veth));
     }
     Ok((Survey { state, namespaces }, ports))
 }
@@ -158,17 +162,17 @@ fn file_name(path: &std::path::Path) -> Option<Name> {
 }
 
 /// The host-side end of an interface.
-struct Port<'a> {
+pub(super) struct Port {
     id: InterfaceId,
     number: u16,
-    link: &'a Link,
+    link: Link,
 }
 
 /// The lab's links on the host.
 #[derive(Default)]
-struct Ours<'a> {
+struct Ours {
     bridges: HashMap<u32, InterfaceName>,
-    ports: Vec<Port<'a>>,
+    ports: Vec<Port>,
 }
 
 /// Tells the lab's links from others'.
@@ -176,12 +180,7 @@ struct Ours<'a> {
 /// A link has three marks: group, MAC address, and alias with an interface index
 /// of the lab's slot. Two make it ours: udev, NetworkManager or a person may
 /// have changed one, and a run that was killed may not have come to the alias.
-fn sort_out<'a>(
-    store: &Store,
-    slot: Option<Slot>,
-    links: &'a [Link],
-    state: &mut State,
-) -> Ours<'a> {
+fn sort_out(store: &Store, slot: Option<Slot>, links: Vec<Link>, state: &mut State) -> Ours {
     let mut ours = Ours::default();
     for link in links {
         let group = Slot::of_group(link.group);
@@ -189,7 +188,7 @@ fn sort_out<'a>(
         let aliased = alias.is_some() && link.ifindex > u32::from(u16::MAX);
         let marks = [group.is_some(), link.mac.starts_with(&MAC_PREFIX), aliased];
         if marks.into_iter().filter(|mark| *mark).count() < 2 {
-            add_foreign(state, link, &Owner::Stranger);
+            add_foreign(state, &link, &Owner::Stranger);
             continue;
         }
         let (lab, identity) = alias.unzip();
@@ -199,7 +198,7 @@ fn sort_out<'a>(
             _ => {
                 state.taken_slots.extend(group.map(Slot::get));
                 let owner = lab.map_or(Owner::SomeLab, |lab| Owner::Lab(lab.to_string()));
-                add_foreign(state, link, &owner);
+                add_foreign(state, &link, &owner);
                 continue;
             }
         }
@@ -207,7 +206,7 @@ fn sort_out<'a>(
         match (number, identity, link.kind.as_str()) {
             (Some(number), Some(Identity::Bridge(name)), "bridge") => {
                 ours.bridges.insert(link.ifindex, name.clone());
-                let bridge = Bridge { name, number, end: end(link), up: link.up };
+                let bridge = Bridge { name, number, end: end(&link), up: link.up };
                 insert(&mut state.objects, Object::Bridge(bridge));
             }
             (Some(number), Some(Identity::Interface(id)), "veth") => {

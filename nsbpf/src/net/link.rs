@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoPortData, InfoVeth,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
-use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::netns::NetNs;
 use super::socket::{Netlink, NetlinkError, Request};
@@ -39,6 +39,8 @@ pub struct Link {
     pub alias: String,
     /// Whether it is up, as far as an administrator says.
     pub up: bool,
+    /// Whether its bridge floods multicast out of it; `false` for no bridge's port.
+    pub multicast_flood: bool,
     /// Id of the XDP program on it; 0 when there is none.
     pub xdp_program: u32,
 }
@@ -109,6 +111,14 @@ pub fn set_alias_and_no_ipv6(ifindex: u32, alias: &str) -> Request {
     set(LinkUnspec::new_with_index(ifindex)
         .alias(alias)
         .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![no_address])))
+}
+
+/// Has the bridge flood multicast out of one of its ports, or not.
+#[must_use]
+pub fn set_multicast_flood(ifindex: u32, flood: bool) -> Request {
+    let port = LinkBridgePort::new(ifindex).mcast_flood(flood);
+    // RTM_SETLINK takes no port options (`rtnl_setlink`, Linux 6.18).
+    Request::change(RouteNetlinkMessage::NewLink(port.build()))
 }
 
 /// Makes the link a port of a bridge.
@@ -194,8 +204,13 @@ fn parse(message: RouteNetlinkMessage) -> Option<Link> {
             }
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
-                    if let LinkInfo::Kind(kind) = info {
-                        link.kind = kind.to_string();
+                    match info {
+                        LinkInfo::Kind(kind) => link.kind = kind.to_string(),
+                        LinkInfo::PortData(InfoPortData::BridgePort(options)) => {
+                            link.multicast_flood =
+                                options.contains(&InfoBridgePort::MulticastFlood(true));
+                        }
+                        _ => {}
                     }
                 }
             }

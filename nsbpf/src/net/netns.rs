@@ -194,7 +194,14 @@ fn create_here(path: &Path) -> Result<Created, NetNsError> {
 }
 
 fn set_ipv6_defaults() -> io::Result<()> {
-    const DEFAULTS: [(&str, &str); 2] = [("accept_dad", "0"), ("router_solicitations", "0")];
+    const DEFAULTS: [(&str, &str); 4] = [
+        ("accept_dad", "0"),
+        ("router_solicitations", "0"),
+        // Milliseconds. What multicast groups an interface joins is told at once,
+        // before the bridge begins to flood, and not for seconds afterwards.
+        ("mldv1_unsolicited_report_interval", "10"),
+        ("mldv2_unsolicited_report_interval", "10"),
+    ];
     let folder = Path::new("/proc/sys/net/ipv6/conf/default");
     if !folder.exists() {
         // A kernel without IPv6.

@@ -8,7 +8,7 @@ use nsbpf_common::port::{self, Slot};
 use super::PlanError;
 use crate::lab::{self, InterfaceId, InterfaceName, Lab};
 use crate::state::{
-    Address, Bridge, Datapath, End, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress,
+    Address, Bridge, Datapath, End, Flood, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress,
     Object, Objects, Route, State, Up, Veth,
 };
 
@@ -81,6 +81,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         for point in [ingress, HookPoint::TcEgress] {
             add(Object::Hook(Hook { id: id.clone(), number, point, current: true }));
         }
+        add(Object::Flood(Flood { id: id.clone(), number }));
         add(Object::Up(Up { id, number }));
     }
     for namespace in &lab.namespaces {

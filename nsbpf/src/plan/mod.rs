@@ -146,6 +146,7 @@ fn parent(object: &Object) -> Option<Key> {
         Object::Address(address) => &address.id,
         Object::Hook(hook) => &hook.id,
         Object::Up(up) => &up.id,
+        Object::Flood(flood) => &flood.id,
         Object::Route(route) => &route.id,
         Object::Forwarding(namespace) => return Some(Key::Netns(namespace.clone())),
         _ => return None,

@@ -138,6 +138,7 @@ fn drift() -> Result<(), Failed> {
         "link set br0 down",
         "link set vnet0-eth0 nomaster",
         "link set vnet1-eth0 mtu 1400 down",
+        "link set vnet1-eth0 type bridge_slave mcast_flood off",
         "-netns vnet0 address delete 10.0.0.1/24 dev eth0",
         "-netns vnet1 link set eth0 down",
     ] {
@@ -146,7 +147,9 @@ fn drift() -> Result<(), Failed> {
         assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0, "{change}");
     }
     assert_eq!(ip_json(&["link", "show", "vnet0-eth0"])[0]["master"], "br0");
-    assert_eq!(ip_json(&["link", "show", "vnet1-eth0"])[0]["mtu"], 1500);
+    let port = &ip_json(&["-details", "link", "show", "vnet1-eth0"])[0];
+    assert_eq!(port["mtu"], 1500);
+    assert_eq!(port["linkinfo"]["info_slave_data"]["mcast_flood"], true);
     // A name that `ip netns` lost, with the namespace behind it.
     ip(&["netns", "delete", "vnet0"]);
     assert!(up.converge(&lab, IngressHook::Tc).steps > 0);
