@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use nsbpf_common::port::Slot;
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use rustix::io::Errno;
 use super::alias::{Identity, alias};
 use super::survey::Opened;
 use super::{ApplyError, Cause, host_socket, interrupted};
-use crate::datapath::{self, Programs};
+use crate::datapath::{self, Programs, StatsReader};
 use crate::lab::{InterfaceName, Name};
 use crate::net::filter::{self, TcHook};
 use crate::net::link::{self, Birth};
@@ -23,6 +24,15 @@ use crate::net::{NetNs, Netlink, NetlinkError, address, route};
 use crate::plan::Step;
 use crate::state::{Bridge, End, Hook, HookPoint, Key, Netns, Object, Route, State, Veth};
 use crate::store::Store;
+
+/// Ports that come up together from which on their multicast is waited for: the
+/// square of their number is what the bridge would copy.
+const MANY_PORTS: usize = 100;
+/// Time without a packet that counts as quiet: several times what passes between
+/// two reports of an interface (`net/netns.rs` sets 10 ms).
+const QUIET: Duration = Duration::from_millis(50);
+/// How long quiet is waited for at most.
+const QUIET_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Does the steps in their order, and stops at the first that fails.
 pub(super) fn execute(
@@ -419,12 +429,37 @@ impl<'a> Executor<'a> {
 
     fn flood(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         let mut requests = Requests::default();
+        let mut ports = Vec::new();
         for step in steps {
             let Step::Add(Object::Flood(flood)) = step else { continue };
             let ifindex = self.slot(step)?.ifindex(flood.number);
             requests.push(step, link::set_multicast_flood(ifindex, true));
+            ports.push(flood.number);
+        }
+        if ports.len() >= MANY_PORTS {
+            self.wait_until_quiet(&ports);
         }
         requests.send(&mut self.host)
+    }
+
+    /// Waits until the interfaces that just came up have told their multicast
+    /// groups: until their counters stand still, and not for long.
+    fn wait_until_quiet(&self, ports: &[u16]) {
+        let Ok(reader) = StatsReader::open(self.store) else { return };
+        let sent = || -> u64 {
+            let stats = ports.iter().filter_map(|port| reader.read(*port).ok());
+            stats.map(|stats| stats.tx.total().packets).sum()
+        };
+        let deadline = Instant::now() + QUIET_PATIENCE;
+        let mut before = sent();
+        while Instant::now() < deadline {
+            std::thread::sleep(QUIET);
+            let now = sent();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
     }
 
     fn attach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {

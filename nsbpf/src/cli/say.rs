@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::apply::TakenDown;
 use crate::lab::{Lab, Name};
 
+/// Namespaces that are named each for itself at most.
+const SHOWN: usize = 10;
+
 /// Prints a line on standard output.
 pub(super) fn say(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
@@ -23,7 +26,13 @@ pub(super) fn say_down<E>(
         return say(&format!("{lab} is down after {took}: nothing of it is left"));
     }
     say(&format!("{lab} is down after {took}"))?;
-    lingering.iter().try_for_each(|lingering| say(&format!("warning: {lingering}")))
+    for lingering in lingering.iter().take(SHOWN) {
+        say(&format!("warning: {lingering}"))?;
+    }
+    match lingering.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => say(&format!("warning: and so do {more} more namespaces")),
+    }
 }
 
 /// A time in whole milliseconds.

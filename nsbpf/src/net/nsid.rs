@@ -18,6 +18,8 @@ use super::netns::NetNs;
 use super::socket::{Netlink, NetlinkError, Request};
 
 const RTNLGRP_NSID: u32 = 28;
+/// Without an event for so long, the list of namespaces is read again.
+const RESYNC: Duration = Duration::from_millis(100);
 /// "No number": the kernel picks one, or has none.
 const NONE: i32 = -1;
 
@@ -50,30 +52,40 @@ impl<T> DeathWatch<T> {
         let deadline = Instant::now() + patience;
         while !self.alive.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.readable(left)? {
+            if left.is_zero() {
                 break;
             }
-            let messages = match self.events.receive() {
-                // Too many events to hold: look who is left.
-                Err(NetlinkError::Socket { source, .. })
-                    if source.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) =>
-                {
-                    let known = list()?;
-                    self.alive.retain(|nsid, _| known.contains(nsid));
-                    continue;
-                }
-                messages => messages?,
-            };
-            for message in messages {
-                if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNsId(gone)) =
-                    message.payload
-                    && let Some(nsid) = number(&gone)
-                {
-                    self.alive.remove(&nsid);
-                }
+            let told = self.readable(left.min(RESYNC))? && self.note_events()?;
+            if !told {
+                // Nobody died for a while, or events were lost: look who is left.
+                let known = list()?;
+                self.alive.retain(|nsid, _| known.contains(nsid));
             }
         }
         Ok(self.alive.into_values().collect())
+    }
+
+    /// Takes the deaths that were told; `false` when there were more than the
+    /// socket holds. Until it is read empty the kernel then drops further ones
+    /// without a word (`netlink_overrun`, Linux 6.18).
+    fn note_events(&mut self) -> Result<bool, NetlinkError> {
+        let messages = match self.events.receive() {
+            Err(NetlinkError::Socket { source, .. })
+                if source.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) =>
+            {
+                return Ok(false);
+            }
+            messages => messages?,
+        };
+        for message in messages {
+            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNsId(gone)) =
+                message.payload
+                && let Some(nsid) = number(&gone)
+            {
+                self.alive.remove(&nsid);
+            }
+        }
+        Ok(true)
     }
 
     fn readable(&self, patience: Duration) -> Result<bool, NetlinkError> {
