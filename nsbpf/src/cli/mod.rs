@@ -13,6 +13,7 @@ mod run;
 mod say;
 mod screen;
 mod settings;
+mod show;
 mod target;
 mod up;
 mod view;
@@ -47,6 +48,8 @@ enum Verb {
     Down(down::Down),
     /// List the labs of this host
     Ls(ls::Ls),
+    /// Show what a lab is made of now
+    Show(show::Show),
     /// Run a command inside a namespace; its exit code is the result
     Exec(exec::Exec),
     /// Run your shell inside a namespace
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(plan) => plan.run(),
         Verb::Down(down) => down.run(),
         Verb::Ls(ls) => ls.run(),
+        Verb::Show(show) => show.run(),
         Verb::Exec(exec) => exec.run(),
         Verb::Shell(shell) => shell.run(),
     };

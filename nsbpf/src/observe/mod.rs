@@ -3,3 +3,4 @@
 
 pub mod pings;
 pub mod stats;
+pub mod topology;

@@ -5,13 +5,14 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::command::run;
-use crate::world::ip;
+use crate::world::{ip, ip_json};
 
 pub(crate) const TESTS: &[Test] = &[
     ("verbs::up_stays_until_down", up_stays),
     ("verbs::plan_tells_and_does_nothing", plan),
     ("verbs::run_does_not_take_down_what_is_to_stay", run_refuses),
     ("verbs::down_of_nothing", down_of_nothing),
+    ("verbs::show_agrees_with_ip", show),
     ("verbs::a_killed_run_can_be_kept_or_taken_down", after_a_kill),
 ];
 
@@ -68,6 +69,44 @@ fn down_of_nothing() -> Result<(), Failed> {
     assert_eq!(nsbpf(&["down", "--all"], 0), "no lab is up\n");
     nsbpf(&["down"], 2);
     nsbpf(&["down", "../etc"], 2);
+    Ok(())
+}
+
+fn show() -> Result<(), Failed> {
+    let router = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
+    nsbpf(&["up", router], 0);
+    let report: Value = serde_json::from_str(&nsbpf(&["show", "router", "--format", "json"], 0))?;
+    let namespaces = report["namespaces"].as_array().expect("namespaces");
+    assert_eq!(namespaces.len(), 3);
+    for namespace in namespaces {
+        let name = namespace["name"].as_str().expect("a name");
+        assert_eq!(namespace["router"], name == "router");
+        for interface in namespace["interfaces"].as_array().expect("interfaces") {
+            let device = interface["name"].as_str().expect("a name");
+            let shown = &ip_json(&["-netns", name, "address", "show", device])[0];
+            assert_eq!(interface["mac"], shown["address"]);
+            assert_eq!(interface["up"], true);
+            let mut addresses: Vec<String> = shown["addr_info"]
+                .as_array()
+                .expect("addresses")
+                .iter()
+                .map(|info| format!("{}/{}", info["local"].as_str().unwrap(), info["prefixlen"]))
+                .collect();
+            let told = interface["addresses"].as_array().expect("addresses");
+            let mut told: Vec<&str> = told.iter().filter_map(Value::as_str).collect();
+            addresses.sort();
+            told.sort_unstable();
+            assert_eq!(told, addresses);
+            let host = &ip_json(&["link", "show", interface["host_end"].as_str().unwrap()])[0];
+            assert_eq!(interface["bridge"], host["master"]);
+            assert_eq!(interface["hooks"], serde_json::json!(["tc ingress", "tc egress"]));
+        }
+    }
+    let text = nsbpf(&["show", "router"], 0);
+    assert!(text.contains("  namespace router, router\n"), "{text}");
+    assert!(text.contains("    route to 0.0.0.0/0 via 10.1.0.254 (eth0)\n"), "{text}");
+    nsbpf(&["down", "router"], 0);
+    assert!(nsbpf(&["show", "router"], 1).contains("there is no lab `router`"));
     Ok(())
 }
 
