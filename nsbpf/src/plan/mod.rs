@@ -127,7 +127,7 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
         }
     }
     for (key, object) in wanted {
-        let renewed = matches!(object, Object::Hook(_)) && remade.contains(&Key::Datapath);
+        let renewed = remade.iter().any(|remade| is_held_by(object, remade));
         match state.objects.get(key) {
             Some(from) if !gone.contains(key) => {
                 if from != object || renewed {
@@ -152,6 +152,16 @@ fn parent(object: &Object) -> Option<Key> {
         _ => return None,
     };
     Some(Key::Veth(id.clone()))
+}
+
+/// Whether an object has to be put back where it was when another one is made
+/// anew: a program at its hook, a port on its bridge.
+fn is_held_by(object: &Object, remade: &Key) -> bool {
+    match (object, remade) {
+        (Object::Hook(_), Key::Datapath) => true,
+        (Object::Veth(veth), Key::Bridge(bridge)) => veth.bridge.as_ref() == Some(bridge),
+        _ => false,
+    }
 }
 
 /// Whether an object can become another in place.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libtest_mimic::Failed;
 use nsbpf::apply::{Converged, converge, take_down};
@@ -136,6 +136,7 @@ fn drift() -> Result<(), Failed> {
     let foreign = "10.9.9.9/24";
     for change in [
         "link set br0 down",
+        "link set br0 name other",
         "link set vnet0-eth0 nomaster",
         "link set vnet1-eth0 mtu 1400 down",
         "link set vnet1-eth0 type bridge_slave mcast_flood off",
@@ -299,13 +300,26 @@ fn stray_index() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Somebody wants it to stop as soon as the first step is done.
 fn interrupt() -> Result<(), Failed> {
     let lab = quickstart();
     let up = Up::new(&lab);
     let settings =
         Settings { ingress: IngressHook::Tc, object: OBJECT_DIGEST.to_owned(), log: false };
-    let error = converge(&up.store, &lab, &settings, &AtomicBool::new(true)).unwrap_err();
-    assert!(error.to_string().starts_with("interrupted"), "{error}");
+    let cancel = AtomicBool::new(false);
+    let ended = AtomicBool::new(false);
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !up.store.folder().exists() && !ended.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            cancel.store(true, Ordering::Relaxed);
+        });
+        let outcome = converge(&up.store, &lab, &settings, &cancel);
+        ended.store(true, Ordering::Relaxed);
+        outcome.unwrap_err().to_string()
+    });
+    assert_eq!(error, "interrupted. What had been done was undone.");
     assert!(!up.store.folder().exists());
     up.down();
     Ok(())
