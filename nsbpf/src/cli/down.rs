@@ -21,7 +21,7 @@ pub(super) struct Down {
 
 impl Down {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        privilege::check_capabilities()?;
+        privilege::prepare()?;
         let labs = if self.all { Store::labs()? } else { self.labs };
         if labs.is_empty() {
             say("no lab is up")?;
@@ -40,8 +40,8 @@ fn down(lab: &Name) -> anyhow::Result<()> {
     let store = Store::new(lab);
     let lock = store.lock()?;
     let taken = take_down(&store);
-    // Without a lab there is nothing to lock; with one that stayed there is, but
-    // its lock is made anew.
+    // Also of a lab that stayed, for part of it did: a lock's file is made anew
+    // whenever it is needed.
     lock.retire();
     let taken = taken?;
     if taken.objects == 0 {

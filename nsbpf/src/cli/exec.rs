@@ -45,7 +45,7 @@ impl Shell {
 /// Returns only what went wrong.
 fn become_inside(target: &Target, command: &[OsString]) -> anyhow::Result<()> {
     // Limits stay as they are: the command is to inherit the caller's.
-    privilege::check_rights()?;
+    privilege::check()?;
     let netns = target.open()?;
     for warning in enter(&netns, target.namespace.as_str())? {
         // If nobody can hear it, the command matters more.

@@ -29,7 +29,7 @@ struct Row {
 
 impl Ls {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        privilege::check_capabilities()?;
+        privilege::prepare()?;
         let mut rows = Vec::new();
         for lab in Store::labs()? {
             rows.push(row(lab.to_string(), &survey(&Store::new(&lab))?.state));

@@ -40,7 +40,7 @@ struct StepReport {
 impl Plan {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let lab = lab_file::read(&self.lab)?;
-        privilege::check_capabilities()?;
+        privilege::prepare()?;
         let state = survey(&Store::new(&lab.name))?.state;
         let steps = diff(&desired(&lab, &self.settings.settings(), &state)?, &state)?;
         let lab = lab.name.as_str();

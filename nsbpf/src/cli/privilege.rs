@@ -15,21 +15,22 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN", "to make namespaces and load programs"),
 ];
 
-/// Fails unless this process may build labs and the kernel runs eBPF.
-pub(super) fn check(ingress: IngressHook) -> Result<(), Unsupported> {
-    check_capabilities()?;
+/// Fails unless this process may build labs and the kernel runs eBPF; lifts the
+/// process's limits.
+pub(super) fn prepare_for(ingress: IngressHook) -> Result<(), Unsupported> {
+    prepare()?;
     Ok(datapath::probe(ingress)?)
 }
 
-/// Fails unless this process may look at labs and change them.
-pub(super) fn check_capabilities() -> Result<(), Unsupported> {
-    check_rights()?;
+/// Fails unless this process may look at labs and change them; lifts its limits.
+pub(super) fn prepare() -> Result<(), Unsupported> {
+    check()?;
     raise_limits();
     Ok(())
 }
 
 /// Fails without the capabilities, and leaves the limits of the process alone.
-pub(super) fn check_rights() -> Result<(), Unsupported> {
+pub(super) fn check() -> Result<(), Unsupported> {
     let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (capability, name, why) in NEEDED {
         if !have.contains(capability) {

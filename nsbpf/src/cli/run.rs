@@ -65,7 +65,7 @@ impl Run {
             Some(file) => lab_file::read(file)?,
             None => Lab::parse(QUICKSTART, "labs/quickstart.yaml")?,
         };
-        privilege::check(self.settings.settings().ingress)?;
+        privilege::prepare_for(self.settings.settings().ingress)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -23,7 +23,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        privilege::check_capabilities()?;
+        privilege::prepare()?;
         let Self { lab, format } = self;
         let state = survey(&Store::new(&lab))?.state;
         if state.objects.is_empty() {

@@ -24,7 +24,7 @@ impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let lab = lab_file::read(&self.lab)?;
         let settings = self.settings.settings();
-        privilege::check(settings.ingress)?;
+        privilege::prepare_for(settings.ingress)?;
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
         let name = lab.name.clone();

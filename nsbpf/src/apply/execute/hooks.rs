@@ -1,5 +1,7 @@
 //! Programs at the hooks of ports.
 
+use std::collections::HashSet;
+
 use super::requests::Requests;
 use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::ApplyError;
@@ -25,6 +27,7 @@ impl Executor<'_> {
         };
         let programs = self.programs.insert(programs);
         let mut requests = Requests::default();
+        let mut with_clsact = HashSet::new();
         for step in steps {
             let (Step::Add(Object::Hook(hook)) | Step::Change { to: Object::Hook(hook), .. }) =
                 step
@@ -43,7 +46,9 @@ impl Executor<'_> {
                 }
             };
             let (program, name) = program.map_err(|error| failed(step, error))?;
-            requests.push(step, filter::add_clsact(ifindex));
+            if with_clsact.insert(ifindex) {
+                requests.push(step, filter::add_clsact(ifindex));
+            }
             requests.push(step, filter::attach(ifindex, hook, program, name));
         }
         requests.send(&mut self.host)
