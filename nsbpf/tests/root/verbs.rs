@@ -1,5 +1,7 @@
 //! `up`, `plan`, `down` and `ls` from outside.
 
+use std::time::{Duration, Instant};
+
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -72,9 +74,24 @@ fn down_of_nothing() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The kernel gives an interface its own address some time after it is up.
+#[track_caller]
+fn wait_for_link_local(namespace: &str, device: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !ip(&["-netns", namespace, "address", "show", device]).contains("fe80:") {
+        assert!(Instant::now() < deadline, "{namespace}/{device} has no link-local address");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn show() -> Result<(), Failed> {
     let router = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
     nsbpf(&["up", router], 0);
+    for (namespace, device) in
+        [("left", "eth0"), ("right", "eth0"), ("router", "left"), ("router", "right")]
+    {
+        wait_for_link_local(namespace, device);
+    }
     let report: Value = serde_json::from_str(&nsbpf(&["show", "router", "--format", "json"], 0))?;
     let namespaces = report["namespaces"].as_array().expect("namespaces");
     assert_eq!(namespaces.len(), 3);
