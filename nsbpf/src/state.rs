@@ -10,30 +10,67 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use nsbpf_common::port::Slot;
 
-use crate::lab::{InterfaceId, InterfaceName, Name};
+use crate::lab::{InterfaceId, InterfaceName, LinkId, Name, SysctlName};
+
+/// Where a link is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// In the namespace that nsbpf runs in.
+    Host,
+    /// In a namespace of the lab.
+    Netns(Name),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => formatter.write_str("the host"),
+            Self::Netns(name) => write!(formatter, "namespace {name}"),
+        }
+    }
+}
+
+/// A network device: one end of a veth pair, or a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The link that it is, or is one end of: when that goes, it goes.
+    pub link: LinkId,
+    /// Where it is.
+    pub place: Place,
+    /// Its number in the lab's slot, from which its interface index follows.
+    pub number: u16,
+}
 
 /// Names an object of a lab.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// The lab's folder.
     Folder,
-    /// A link that bears the lab's birth mark and no identity: what a killed run
-    /// left. Never wanted.
-    Stray(u32),
+    /// A namespace that the lab wires and did not make.
+    Adopted(Name),
     /// A network namespace.
     Netns(Name),
-    /// That a namespace forwards packets.
-    Forwarding(Name),
+    /// A setting of a namespace. Before the links, which are born with it.
+    Sysctl(Name, SysctlName),
+    /// A link that bears the lab's birth mark and no identity: what a killed run
+    /// left. Never wanted.
+    Stray(Place, u32),
     /// A bridge.
     Bridge(InterfaceName),
-    /// A veth pair.
+    /// A veth pair, by its first interface.
     Veth(InterfaceId),
-    /// An address of an interface.
-    Address(InterfaceId, IpNet),
+    /// A setting of an interface.
+    LinkSysctl(Name, SysctlName),
+    /// The VLANs of a port, or of a bridge itself.
+    Vlans(LinkId),
+    /// An address of an interface or a bridge.
+    Address(LinkId, IpNet),
     /// Loaded programs and maps.
     Datapath,
-    /// A program at a hook of an interface's host-side end.
+    /// A program at a hook, by the interface that it counts for.
     Hook(InterfaceId, HookPoint),
+    /// That the host lets namespaces out.
+    Uplink,
     /// An interface that is up: after all that its first packet is to find in
     /// place.
     Up(InterfaceId),
@@ -53,20 +90,26 @@ pub enum Object {
     Folder(Slot),
     /// See [`Key::Stray`].
     Stray(Stray),
+    /// See [`Key::Adopted`].
+    Adopted(Adopted),
     /// See [`Key::Netns`].
     Netns(Netns),
-    /// See [`Key::Forwarding`].
-    Forwarding(Name),
+    /// See [`Key::Sysctl`] and [`Key::LinkSysctl`].
+    Sysctl(Sysctl),
     /// See [`Key::Bridge`].
     Bridge(Bridge),
     /// See [`Key::Veth`].
     Veth(Veth),
+    /// See [`Key::Vlans`].
+    Vlans(PortVlans),
     /// See [`Key::Address`].
     Address(Address),
     /// See [`Key::Datapath`].
     Datapath(Datapath),
     /// See [`Key::Hook`].
     Hook(Hook),
+    /// See [`Key::Uplink`].
+    Uplink(Uplink),
     /// See [`Key::Up`].
     Up(Up),
     /// See [`Key::Flood`].
@@ -78,10 +121,22 @@ pub enum Object {
 /// A link without an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
+    /// Where it is.
+    pub place: Place,
     /// Its interface index.
     pub ifindex: u32,
     /// Its name.
     pub name: String,
+}
+
+/// A namespace that the lab wires and did not make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// Its name in the lab.
+    pub name: Name,
+    /// What tells it from others: the lab keeps it from dying, and so the number
+    /// from coming back.
+    pub inode: u64,
 }
 
 /// A network namespace.
@@ -117,44 +172,180 @@ pub struct End {
     pub group: u32,
 }
 
+/// A setting of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// The namespace.
+    pub namespace: Name,
+    /// Which setting.
+    pub name: SysctlName,
+    /// Its value; words with one blank between them.
+    pub value: String,
+    /// The device that it is a setting of, if it is one's.
+    pub device: Option<Device>,
+}
+
 /// A bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {
     /// Its name, in the lab and in the kernel.
     pub name: InterfaceName,
+    /// Where it is.
+    pub place: Place,
     /// Its number in the lab's slot.
     pub number: u16,
     /// What the kernel has.
     pub end: End,
     /// Whether it is up.
     pub up: bool,
+    /// How it switches.
+    pub options: BridgeOptions,
 }
 
-/// A veth pair between a namespace and a bridge.
+/// How a bridge switches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgeOptions {
+    /// Whether it takes part in the spanning tree protocol.
+    pub stp: bool,
+    /// Time that a port listens, and then learns, in hundredths of a second.
+    pub forward_delay: u32,
+    /// Whether it looks at VLANs.
+    pub vlan_filtering: bool,
+    /// Whether its packets pass the namespace's firewall (`br_netfilter`). Looked
+    /// at only in namespaces that the lab made: elsewhere it is their owner's, and
+    /// `false` here.
+    pub netfilter: bool,
+}
+
+/// A veth pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Veth {
-    /// The interface of the lab that it is.
+    /// The interface of the lab that its near end is.
     pub id: InterfaceId,
-    /// Its port number in the lab's slot.
+    /// The port number of that interface in the lab's slot.
     pub number: u16,
-    /// The host-side end.
-    pub host: End,
     /// The end in the namespace; `None` when it is not there.
-    pub inner: Option<End>,
-    /// The bridge whose port the host-side end is; `None` when it is no port of
-    /// one of the lab's bridges.
+    pub near: Option<End>,
+    /// The other end.
+    pub far: Far,
+}
+
+/// The other end of a veth pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Far {
+    /// A port of a bridge. Its interface index is that of the near end.
+    Port(BridgePort),
+    /// An interface of another namespace. Each end has the interface index of the
+    /// other's port number: so the number behind an index is everywhere that of
+    /// the interface on the other side, whose packets come in there.
+    Peer(Peer),
+}
+
+/// A veth end that is a port of a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgePort {
+    /// Where it is.
+    pub place: Place,
+    /// What the kernel has.
+    pub end: End,
+    /// The bridge; `None` when it is no port of one of the lab's bridges.
     pub bridge: Option<InterfaceName>,
-    /// Whether the host-side end is up.
+    /// Whether it reaches only ports that are not isolated.
+    pub isolated: bool,
+    /// Whether it is up.
     pub up: bool,
 }
 
-/// An address of an interface.
+/// A veth end that is an interface as the near one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The interface of the lab that it is.
+    pub id: InterfaceId,
+    /// The port number of that interface.
+    pub number: u16,
+    /// What the kernel has.
+    pub end: End,
+}
+
+impl Veth {
+    /// The interfaces that the pair makes, with their port numbers.
+    pub fn ports(&self) -> impl Iterator<Item = (&InterfaceId, u16)> {
+        let far = match &self.far {
+            Far::Port(_) => None,
+            Far::Peer(peer) => Some((&peer.id, peer.number)),
+        };
+        [(&self.id, self.number)].into_iter().chain(far)
+    }
+
+    /// The device that an interface of the pair is.
+    #[must_use]
+    pub fn device_of(&self, id: &InterfaceId) -> Device {
+        let number = match &self.far {
+            Far::Port(_) => self.number,
+            Far::Peer(peer) if *id == self.id => peer.number,
+            Far::Peer(_) => self.number,
+        };
+        let (link, place) = (self.link(), Place::Netns(id.namespace.clone()));
+        Device { link, place, number }
+    }
+
+    /// The device on the other side of an interface of the pair, where its packets
+    /// come out.
+    #[must_use]
+    pub fn device_behind(&self, id: &InterfaceId) -> Device {
+        let (place, number) = match &self.far {
+            Far::Port(port) => (port.place.clone(), self.number),
+            Far::Peer(peer) if *id == self.id => {
+                (Place::Netns(peer.id.namespace.clone()), self.number)
+            }
+            Far::Peer(peer) => (Place::Netns(self.id.namespace.clone()), peer.number),
+        };
+        Device { link: self.link(), place, number }
+    }
+
+    fn link(&self) -> LinkId {
+        LinkId::Interface(self.id.clone())
+    }
+}
+
+impl Bridge {
+    /// The device that it is.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        let (link, place) = (LinkId::Bridge(self.name.clone()), self.place.clone());
+        Device { link, place, number: self.number }
+    }
+}
+
+/// The VLANs of a port, or of a bridge itself, which is a port then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortVlans {
+    /// Whose they are.
+    pub of: LinkId,
+    /// The bridge that looks at them.
+    pub bridge: InterfaceName,
+    /// The device.
+    pub device: Device,
+    /// Those that it is in.
+    pub vlans: BTreeMap<u16, Tagging>,
+}
+
+/// How the packets of a VLAN look on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tagging {
+    /// Those that come in without a tag are of this VLAN.
+    pub pvid: bool,
+    /// Those that go out have no tag.
+    pub untagged: bool,
+}
+
+/// An address of an interface or a bridge.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// The interface.
-    pub id: InterfaceId,
-    /// The port number of the interface.
-    pub number: u16,
+    /// Whose it is.
+    pub of: LinkId,
+    /// The device that has it.
+    pub device: Device,
     /// The address.
     pub address: IpNet,
     /// Whether it bears our mark. One that does not is as good, but not ours to
@@ -164,21 +355,21 @@ pub struct Address {
 
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        let Self { id, number, address, ours: _ } = self;
-        *id == other.id && *number == other.number && *address == other.address
+        let Self { of, device, address, ours: _ } = self;
+        *of == other.of && *device == other.device && *address == other.address
     }
 }
 
 impl Eq for Address {}
 
-/// Where packets that come from a namespace meet the datapath.
+/// Where packets that come from an interface meet the datapath.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IngressHook {
-    /// tc ingress of the host-side end.
+    /// tc ingress of the other end.
     #[default]
     Tc,
-    /// Native XDP of the host-side end.
+    /// Native XDP of the other end.
     Xdp,
 }
 
@@ -199,7 +390,7 @@ pub struct Datapath {
     pub port_capacity: u32,
 }
 
-/// A hook of a host-side end.
+/// A hook of the device behind an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HookPoint {
     /// tc ingress.
@@ -213,14 +404,24 @@ pub enum HookPoint {
 /// A program at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// The interface whose host-side end has the hook.
+    /// The interface whose packets the program counts.
     pub id: InterfaceId,
-    /// Its port number.
-    pub number: u16,
+    /// The device that has the hook: that on the other side. Its number is the
+    /// interface's port number.
+    pub device: Device,
     /// Which hook.
     pub point: HookPoint,
     /// Whether the program there is of the loaded datapath.
     pub current: bool,
+}
+
+/// That the host lets namespaces out: forwarding, and a table that masquerades.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uplink {
+    /// Bridges that are an uplink, with the subnets that masquerade.
+    pub bridges: BTreeMap<InterfaceName, BTreeSet<IpNet>>,
+    /// Whether the host forwards what the subnets' families take.
+    pub forwarding: bool,
 }
 
 /// An interface that is up.
@@ -228,8 +429,8 @@ pub struct Hook {
 pub struct Up {
     /// The interface.
     pub id: InterfaceId,
-    /// Its port number.
-    pub number: u16,
+    /// The device that it is.
+    pub device: Device,
 }
 
 /// A bridge port that multicast is flooded to.
@@ -237,21 +438,27 @@ pub struct Up {
 pub struct Flood {
     /// The interface behind the port.
     pub id: InterfaceId,
-    /// Its port number.
-    pub number: u16,
+    /// The bridge.
+    pub bridge: InterfaceName,
+    /// The port.
+    pub device: Device,
 }
 
-/// A route of a namespace, through a gateway.
+/// A route of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The interface that the gateway is behind.
-    pub id: InterfaceId,
-    /// Its port number.
-    pub number: u16,
+    /// The namespace.
+    pub namespace: Name,
+    /// What it goes by.
+    pub dev: LinkId,
+    /// The device of that.
+    pub device: Device,
     /// Where it leads.
     pub to: IpNet,
-    /// The gateway.
-    pub via: IpAddr,
+    /// The gateway; `None` when the destination is on the link itself.
+    pub via: Option<IpAddr>,
+    /// Whether the gateway is on the link although no subnet says so.
+    pub onlink: bool,
 }
 
 impl Object {
@@ -260,17 +467,58 @@ impl Object {
     pub fn key(&self) -> Key {
         match self {
             Self::Folder(_) => Key::Folder,
-            Self::Stray(stray) => Key::Stray(stray.ifindex),
+            Self::Stray(stray) => Key::Stray(stray.place.clone(), stray.ifindex),
+            Self::Adopted(adopted) => Key::Adopted(adopted.name.clone()),
             Self::Netns(netns) => Key::Netns(netns.name.clone()),
-            Self::Forwarding(namespace) => Key::Forwarding(namespace.clone()),
+            Self::Sysctl(sysctl) => {
+                let (namespace, name) = (sysctl.namespace.clone(), sysctl.name.clone());
+                match sysctl.device {
+                    None => Key::Sysctl(namespace, name),
+                    Some(_) => Key::LinkSysctl(namespace, name),
+                }
+            }
             Self::Bridge(bridge) => Key::Bridge(bridge.name.clone()),
             Self::Veth(veth) => Key::Veth(veth.id.clone()),
-            Self::Address(address) => Key::Address(address.id.clone(), address.address),
+            Self::Vlans(vlans) => Key::Vlans(vlans.of.clone()),
+            Self::Address(address) => Key::Address(address.of.clone(), address.address),
             Self::Datapath(_) => Key::Datapath,
             Self::Hook(hook) => Key::Hook(hook.id.clone(), hook.point),
+            Self::Uplink(_) => Key::Uplink,
             Self::Up(up) => Key::Up(up.id.clone()),
             Self::Flood(flood) => Key::Flood(flood.id.clone()),
-            Self::Route(route) => Key::Route(route.id.namespace.clone(), route.to),
+            Self::Route(route) => Key::Route(route.namespace.clone(), route.to),
+        }
+    }
+
+    /// The device that the object is of, if it is one's.
+    #[must_use]
+    pub fn device(&self) -> Option<&Device> {
+        match self {
+            Self::Sysctl(sysctl) => sysctl.device.as_ref(),
+            Self::Vlans(vlans) => Some(&vlans.device),
+            Self::Address(address) => Some(&address.device),
+            Self::Hook(hook) => Some(&hook.device),
+            Self::Up(up) => Some(&up.device),
+            Self::Flood(flood) => Some(&flood.device),
+            Self::Route(route) => Some(&route.device),
+            Self::Folder(_)
+            | Self::Stray(_)
+            | Self::Adopted(_)
+            | Self::Netns(_)
+            | Self::Bridge(_)
+            | Self::Veth(_)
+            | Self::Datapath(_)
+            | Self::Uplink(_) => None,
+        }
+    }
+}
+
+impl From<LinkId> for Key {
+    /// The name of the object that a link is.
+    fn from(link: LinkId) -> Self {
+        match link {
+            LinkId::Bridge(bridge) => Self::Bridge(bridge),
+            LinkId::Interface(id) => Self::Veth(id),
         }
     }
 }
@@ -279,16 +527,23 @@ impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder => write!(formatter, "lab folder"),
-            Self::Stray(ifindex) => write!(formatter, "unfinished link {ifindex}"),
+            Self::Stray(place, ifindex) => {
+                write!(formatter, "unfinished link {ifindex} of {place}")
+            }
+            Self::Adopted(name) => write!(formatter, "adopted namespace {name}"),
             Self::Netns(name) => write!(formatter, "namespace {name}"),
-            Self::Forwarding(name) => write!(formatter, "forwarding of {name}"),
+            Self::Sysctl(namespace, name) | Self::LinkSysctl(namespace, name) => {
+                write!(formatter, "setting {name} of {namespace}")
+            }
             Self::Bridge(name) => write!(formatter, "bridge {name}"),
             Self::Veth(id) => write!(formatter, "interface {id}"),
-            Self::Address(id, address) => write!(formatter, "address {address} of {id}"),
+            Self::Vlans(of) => write!(formatter, "VLANs of {of}"),
+            Self::Address(of, address) => write!(formatter, "address {address} of {of}"),
             Self::Datapath => write!(formatter, "datapath"),
             Self::Hook(id, HookPoint::TcIngress) => write!(formatter, "tc ingress of {id}"),
             Self::Hook(id, HookPoint::TcEgress) => write!(formatter, "tc egress of {id}"),
             Self::Hook(id, HookPoint::Xdp) => write!(formatter, "XDP of {id}"),
+            Self::Uplink => write!(formatter, "uplink"),
             Self::Up(id) => write!(formatter, "link state of {id}"),
             Self::Flood(id) => write!(formatter, "multicast flooding to {id}"),
             Self::Route(name, to) => write!(formatter, "route to {to} of {name}"),
@@ -306,10 +561,13 @@ pub struct State {
     pub objects: Objects,
     /// Slots that other labs of this host use.
     pub taken_slots: BTreeSet<u16>,
-    /// Names of links in the host's namespace that are not this lab's.
-    pub foreign_links: BTreeMap<String, Owner>,
+    /// Names of links that are not this lab's, in the host's namespace and in
+    /// those of the lab.
+    pub foreign_links: BTreeMap<(Place, String), Owner>,
     /// Names that `ip netns` shows and that are not this lab's.
     pub foreign_netns: BTreeMap<String, Owner>,
+    /// Namespaces that were found where the lab says, by their names in the lab.
+    pub found: BTreeMap<Name, u64>,
 }
 
 /// Whose something is that is not this lab's.

@@ -6,6 +6,8 @@
 //!                     slot          the lab's slot
 //!                     kept          there if the lab is to stay up
 //!                     netns/NAME    a namespace, mounted on a file
+//!                     adopted/NAME  a namespace of somebody else's, likewise
+//!                     settings/NAME what the lab changed in a namespace
 //!                     bpf/datapath/ in a bpffs of its own: pinned maps and links
 //!                     datapath.json what is loaded
 //! /run/netns/NAME -> …/netns/NAME   shows the namespace to `ip netns`
@@ -15,6 +17,8 @@
 //! namespace and every pin in it, whatever state they are in. A name under
 //! `/run/netns` is ours exactly if it is a link into the folder: made and
 //! removed in one step, with nothing to write down first.
+
+mod settings;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -135,6 +139,12 @@ impl Store {
         self.folder().join("netns").join(namespace)
     }
 
+    /// The file that a namespace which the lab only wires is mounted on.
+    #[must_use]
+    pub fn adopted_file(&self, namespace: &str) -> PathBuf {
+        self.folder().join("adopted").join(namespace)
+    }
+
     /// Where `ip netns` looks for a namespace.
     #[must_use]
     pub fn netns_name(namespace: &str) -> PathBuf {
@@ -207,7 +217,7 @@ impl Store {
             mount("nsbpf", &folder, "tmpfs", flags, Some(c"mode=0755"))
                 .map_err(|errno| failed("mount a tmpfs on", &folder)(errno.into()))?;
         }
-        for name in ["netns", "bpf"] {
+        for name in ["netns", "adopted", "bpf"] {
             let path = folder.join(name);
             if !path.is_dir() {
                 fs::create_dir(&path).map_err(failed("create", &path))?;
@@ -290,6 +300,11 @@ impl Store {
         list(&self.folder().join("netns"))
     }
 
+    /// Files that hold, or were to hold, namespaces which the lab only wires.
+    pub fn adopted_files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        list(&self.folder().join("adopted"))
+    }
+
     /// What `ip netns` shows.
     pub fn netns_names() -> Result<Vec<PathBuf>, StoreError> {
         list(Path::new(NETNS_NAMES))
@@ -326,13 +341,23 @@ impl Store {
 
     /// Lets go of a namespace. One that is not there is no error.
     pub fn remove_netns(&self, namespace: &str) -> Result<(), StoreError> {
-        let file = self.netns_file(namespace);
-        match unmount(&file, UnmountFlags::DETACH) {
-            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
-            Err(errno) => return Err(failed("unmount", &file)(errno.into())),
-        }
-        if_there(fs::remove_file(&file)).map_err(failed("remove", &file)).map(drop)
+        let_go(&self.netns_file(namespace))
     }
+
+    /// Lets go of a namespace that the lab only wires. One that is not there is no
+    /// error.
+    pub fn remove_adopted(&self, namespace: &str) -> Result<(), StoreError> {
+        let_go(&self.adopted_file(namespace))
+    }
+}
+
+/// Unmounts and removes a file that holds a namespace.
+fn let_go(file: &Path) -> Result<(), StoreError> {
+    match unmount(file, UnmountFlags::DETACH) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+        Err(errno) => return Err(failed("unmount", file)(errno.into())),
+    }
+    if_there(fs::remove_file(file)).map_err(failed("remove", file)).map(drop)
 }
 
 impl LabLock {

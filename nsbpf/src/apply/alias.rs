@@ -1,37 +1,26 @@
 //! The identity of a link: an alias, `nsbpf:LAB/BRIDGE` or
-//! `nsbpf:LAB/NAMESPACE/INTERFACE`.
+//! `nsbpf:LAB/NAMESPACE/INTERFACE`. A port of a bridge bears that of the interface
+//! behind it.
 
-use crate::lab::{InterfaceId, InterfaceName, Name};
+use crate::lab::{InterfaceId, InterfaceName, LinkId, Name};
 
 const PREFIX: &str = "nsbpf:";
 
-/// What a link of ours is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Identity {
-    /// A bridge.
-    Bridge(InterfaceName),
-    /// The host-side end of an interface.
-    Interface(InterfaceId),
-}
-
 /// The alias of a link.
-pub(super) fn alias(lab: &Name, identity: &Identity) -> String {
-    match identity {
-        Identity::Bridge(bridge) => format!("{PREFIX}{lab}/{bridge}"),
-        Identity::Interface(id) => format!("{PREFIX}{lab}/{id}"),
-    }
+pub(super) fn alias(lab: &Name, identity: &LinkId) -> String {
+    format!("{PREFIX}{lab}/{identity}")
 }
 
 /// The lab and the identity that an alias tells; `None` for one that is not
 /// ours. Anybody can write an alias, so that nothing is taken on trust: names
 /// are checked as those of a lab file are.
-pub(super) fn parse(alias: &str) -> Option<(Name, Identity)> {
+pub(super) fn parse(alias: &str) -> Option<(Name, LinkId)> {
     let mut parts = alias.strip_prefix(PREFIX)?.split('/');
     let lab = Name::new(parts.next()?).ok()?;
     let first = parts.next()?;
     let identity = match parts.next() {
-        None => Identity::Bridge(InterfaceName::new(first).ok()?),
-        Some(interface) => Identity::Interface(InterfaceId {
+        None => LinkId::Bridge(InterfaceName::new(first).ok()?),
+        Some(interface) => LinkId::Interface(InterfaceId {
             namespace: Name::new(first).ok()?,
             interface: InterfaceName::new(interface).ok()?,
         }),
@@ -46,8 +35,8 @@ mod tests {
     #[test]
     fn an_alias_leads_back_to_the_identity() {
         let lab = Name::new("lab").unwrap();
-        let bridge = Identity::Bridge(InterfaceName::new("br0").unwrap());
-        let interface = Identity::Interface(InterfaceId {
+        let bridge = LinkId::Bridge(InterfaceName::new("br0").unwrap());
+        let interface = LinkId::Interface(InterfaceId {
             namespace: Name::new("vnet0").unwrap(),
             interface: InterfaceName::new("eth0").unwrap(),
         });

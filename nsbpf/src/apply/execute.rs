@@ -6,10 +6,11 @@
 mod flood;
 mod hooks;
 mod links;
+mod namespaces;
 mod requests;
+mod vlans;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use nsbpf_common::port::Slot;
@@ -19,24 +20,30 @@ use super::survey::Opened;
 use super::{ApplyError, Cause, host_socket, interrupted};
 use crate::datapath::{self, Programs};
 use crate::lab::{InterfaceName, Name};
-use crate::net::link;
-use crate::net::netns::Created;
 use crate::net::socket::Request;
-use crate::net::{NetNs, Netlink, NetlinkError, address, route};
+use crate::net::{NetNs, NetlinkError, address, link, route};
 use crate::plan::Step;
-use crate::state::{Bridge, Netns, Object, Route, State};
+use crate::state::{Object, Route, State};
 use crate::store::Store;
-use requests::Requests;
+use requests::{Requests, Sockets};
+
+/// Namespaces that are open.
+pub(super) struct Handles {
+    /// The lab's.
+    pub(super) namespaces: HashMap<Name, Opened>,
+    /// Those of others that it may come to adopt.
+    pub(super) found: HashMap<Name, NetNs>,
+}
 
 /// Does the steps in their order, and stops at the first that fails.
 pub(super) fn execute(
     store: &Store,
     state: &State,
-    namespaces: HashMap<Name, Opened>,
+    handles: Handles,
     steps: &[Step],
     cancel: &AtomicBool,
 ) -> Result<(), ApplyError> {
-    let mut executor = Executor::new(store, state, namespaces, steps)?;
+    let mut executor = Executor::new(store, state, handles, steps)?;
     for run in runs(steps) {
         interrupted(cancel)?;
         executor.run(run)?;
@@ -48,10 +55,10 @@ pub(super) fn execute(
 pub(super) fn execute_all(
     store: &Store,
     state: &State,
-    namespaces: HashMap<Name, Opened>,
+    handles: Handles,
     steps: &[Step],
 ) -> Result<(), ApplyError> {
-    let mut executor = Executor::new(store, state, namespaces, steps)?;
+    let mut executor = Executor::new(store, state, handles, steps)?;
     let mut outcome = Ok(());
     for run in runs(steps) {
         outcome = outcome.and(executor.run(run));
@@ -75,8 +82,9 @@ fn kind(step: &Step) -> (&'static str, std::mem::Discriminant<Object>) {
 struct Executor<'a> {
     store: &'a Store,
     slot: Option<Slot>,
-    host: Netlink,
-    namespaces: HashMap<Name, Opened>,
+    sockets: Sockets,
+    /// Namespaces of others that it may come to adopt.
+    found: HashMap<Name, NetNs>,
     bridges: HashMap<InterfaceName, u16>,
     programs: Option<Programs>,
     state: &'a State,
@@ -97,18 +105,19 @@ impl<'a> Executor<'a> {
     fn new(
         store: &'a Store,
         state: &'a State,
-        namespaces: HashMap<Name, Opened>,
+        handles: Handles,
         steps: &[Step],
     ) -> Result<Self, ApplyError> {
         let bridges = state.objects.values().filter_map(|object| match object {
             Object::Bridge(bridge) => Some((bridge.name.clone(), bridge.number)),
             _ => None,
         });
+        let Handles { namespaces, found } = handles;
         Ok(Self {
             store,
             slot: state.slot(),
-            host: host_socket()?,
-            namespaces,
+            sockets: Sockets { host: host_socket()?, namespaces },
+            found,
             bridges: bridges.collect(),
             programs: None,
             state,
@@ -132,9 +141,32 @@ impl<'a> Executor<'a> {
                 self.attach(steps)
             }
             [Step::Remove(Object::Hook(_)), ..] => self.detach(steps),
-            [Step::Add(Object::Flood(_)), ..] => self.flood(steps),
+            [Step::Add(Object::Flood(_)) | Step::Change { to: Object::Flood(_), .. }, ..] => {
+                self.flood(steps)
+            }
+            [Step::Add(Object::Address(_) | Object::Up(_) | Object::Route(_)), ..] => {
+                self.add_together(steps)
+            }
             _ => steps.iter().try_for_each(|step| self.one(step)),
         }
+    }
+
+    /// Adds objects that are one request each.
+    fn add_together(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let mut requests = Requests::default();
+        for step in steps {
+            let Step::Add(object) = step else { continue };
+            let Some(device) = object.device() else { continue };
+            let ifindex = self.slot(step)?.ifindex(device.number);
+            let request = match object {
+                Object::Address(to) => address::add(ifindex, to.address),
+                Object::Up(_) => link::set_up(ifindex),
+                Object::Route(to) => route::set(&by(to, ifindex)),
+                _ => continue,
+            };
+            requests.push(step, &device.place, request);
+        }
+        requests.send(&mut self.sockets)
     }
 
     /// Does a step that gains nothing from company.
@@ -146,7 +178,7 @@ impl<'a> Executor<'a> {
                 self.store.create_folder(*slot).map_err(|error| fail(error.into()))
             }
             Step::Remove(Object::Folder(_)) => {
-                self.namespaces.clear();
+                self.sockets.namespaces.clear();
                 self.programs = None;
                 self.store.remove_folder().map_err(|error| fail(error.into()))
             }
@@ -154,24 +186,23 @@ impl<'a> Executor<'a> {
                 self.store.publish(netns.name.as_str()).map_err(|error| fail(error.into()))
             }
             Step::Remove(Object::Netns(netns)) => self.remove_namespace(step, netns),
+            Step::Add(Object::Adopted(adopted)) => self.adopt(step, adopted),
+            Step::Remove(Object::Adopted(adopted)) => self.let_go(step, adopted),
+            Step::Add(Object::Sysctl(to)) | Step::Change { to: Object::Sysctl(to), .. } => {
+                self.set(step, to)
+            }
+            Step::Remove(Object::Sysctl(from)) => self.reset(step, from),
             Step::Add(Object::Bridge(bridge)) => self.add_bridge(step, bridge),
-            Step::Change { to: Object::Bridge(bridge), .. } => {
-                let slot = self.slot(step)?;
-                let Bridge { number, end, .. } = bridge;
-                let ifindex = slot.ifindex(*number);
-                let mut requests = Requests::default();
-                requests.push(step, link::set_basics(ifindex, end.mac, end.mtu, end.group));
-                requests.push(step, link::set_up(ifindex));
-                requests.send(&mut self.host)
+            Step::Change { from: Object::Bridge(from), to: Object::Bridge(to) } => {
+                self.change_bridge(step, from, to)
             }
             Step::Change { to: Object::Veth(veth), .. } => self.change_veth(step, veth),
-            Step::Add(Object::Address(to)) => {
-                let ifindex = self.slot(step)?.ifindex(to.number);
-                self.inside(step, &to.id.namespace, address::add(ifindex, to.address))
+            Step::Add(Object::Vlans(to)) | Step::Change { to: Object::Vlans(to), .. } => {
+                self.set_vlans(step, to)
             }
+            Step::Remove(Object::Vlans(from)) => self.reset_vlans(step, from),
             Step::Remove(Object::Address(from)) => {
-                let ifindex = self.slot(step)?.ifindex(from.number);
-                self.inside(step, &from.id.namespace, address::remove(ifindex, from.address))
+                self.request(step, |ifindex| address::remove(ifindex, from.address))
             }
             Step::Add(Object::Datapath(to)) => {
                 // Pins of a load that was cut short count for nothing.
@@ -187,95 +218,58 @@ impl<'a> Executor<'a> {
                 self.programs = None;
                 datapath::unload(self.store).map_err(|error| fail(error.into()))
             }
-            Step::Add(Object::Up(up)) => {
-                let ifindex = self.slot(step)?.ifindex(up.number);
-                self.inside(step, &up.id.namespace, link::set_up(ifindex))
+            Step::Remove(Object::Up(_)) => self.request(step, link::set_down),
+            Step::Remove(Object::Flood(_)) => {
+                self.request(step, |ifindex| link::set_multicast_flood(ifindex, false))
             }
-            Step::Remove(Object::Up(up)) => {
-                let ifindex = self.slot(step)?.ifindex(up.number);
-                self.inside(step, &up.id.namespace, link::set_down(ifindex))
-            }
-            Step::Remove(Object::Flood(flood)) => {
-                let ifindex = self.slot(step)?.ifindex(flood.number);
-                let request = link::set_multicast_flood(ifindex, false);
-                gone_is_fine(step, self.host.request(request))
-            }
-            Step::Add(Object::Forwarding(name)) => self.set_forwarding(step, name, true),
-            Step::Remove(Object::Forwarding(name)) => self.set_forwarding(step, name, false),
-            Step::Add(Object::Route(to)) | Step::Change { to: Object::Route(to), .. } => {
-                let request = route::set(&self.route(step, to)?);
-                self.inside(step, &to.id.namespace, request)
+            Step::Change { to: Object::Route(to), .. } => {
+                self.request(step, |ifindex| route::set(&by(to, ifindex)))
             }
             Step::Remove(Object::Route(from)) => {
-                let request = route::remove(&self.route(step, from)?);
-                self.inside(step, &from.id.namespace, request)
+                self.request(step, |ifindex| route::remove(&by(from, ifindex)))
             }
             _ => Err(impossible(step, "there is no way to do this step")),
         }
-    }
-
-    fn set_forwarding(&self, step: &Step, name: &Name, on: bool) -> Result<(), ApplyError> {
-        let opened = self
-            .namespaces
-            .get(name)
-            .ok_or_else(|| impossible(step, "its namespace is not there"))?;
-        opened.netns.set_forwarding(on).map_err(|error| failed(step, error))
-    }
-
-    fn route(&self, step: &Step, route: &Route) -> Result<route::Route, ApplyError> {
-        let Route { id: _, number, to, via } = route;
-        Ok(route::Route { to: *to, via: *via, ifindex: self.slot(step)?.ifindex(*number) })
     }
 
     fn slot(&self, step: &Step) -> Result<Slot, ApplyError> {
         self.slot.ok_or_else(|| impossible(step, "the lab has no slot yet"))
     }
 
-    /// Sends a request inside a namespace.
-    fn inside(&mut self, step: &Step, name: &Name, request: Request) -> Result<(), ApplyError> {
-        let opened = self
-            .namespaces
-            .get_mut(name)
-            .ok_or_else(|| impossible(step, "its namespace is not there"))?;
-        opened.netlink.request(request).map_err(|error| failed(step, error))
+    /// Sends a request about the device that a step is about. To take away what is
+    /// gone already is no error.
+    fn request(
+        &mut self,
+        step: &Step,
+        request: impl FnOnce(u32) -> Request,
+    ) -> Result<(), ApplyError> {
+        let (Step::Add(object) | Step::Remove(object) | Step::Change { to: object, .. }) = step;
+        let device = object.device().ok_or_else(|| impossible(step, "it is of no device"))?;
+        let ifindex = self.slot(step)?.ifindex(device.number);
+        let done = self.sockets.get(step, &device.place)?.request(request(ifindex));
+        match step {
+            Step::Remove(_) => gone_is_fine(step, done),
+            _ => done.map_err(|error| failed(step, error)),
+        }
     }
+}
 
-    fn add_namespaces(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
-        let names: Vec<(&Step, &Name)> = steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Add(Object::Netns(Netns { name, .. })) => Some((step, name)),
-                _ => None,
-            })
-            .collect();
-        let files: Vec<PathBuf> =
-            names.iter().map(|(_, name)| self.store.netns_file(name.as_str())).collect();
-        let (created, error) = NetNs::create(&files);
-        let made = created.len();
-        for ((step, name), Created { netns, netlink }) in names.iter().zip(created) {
-            self.namespaces.insert((*name).clone(), Opened { netns, netlink });
-            self.store.publish(name.as_str()).map_err(|error| failed(step, error))?;
-        }
-        match (error, names.get(made)) {
-            (Some(error), Some((step, _))) => Err(failed(step, error)),
-            _ => Ok(()),
-        }
-    }
-
-    fn remove_namespace(&mut self, step: &Step, netns: &Netns) -> Result<(), ApplyError> {
-        let Netns { name, progress: _ } = netns;
-        self.namespaces.remove(name);
-        self.store.unpublish(name.as_str()).map_err(|error| failed(step, error))?;
-        if self.folder_goes {
-            return Ok(());
-        }
-        self.store.remove_netns(name.as_str()).map_err(|error| failed(step, error))
-    }
+/// A route by the device with that interface index.
+fn by(route: &Route, ifindex: u32) -> route::Route {
+    let Route { namespace: _, dev: _, device: _, to, via, onlink } = route;
+    route::Route { to: *to, via: *via, onlink: *onlink, ifindex }
 }
 
 fn gone_is_fine(step: &Step, result: Result<(), NetlinkError>) -> Result<(), ApplyError> {
     match result {
-        Err(error) if matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT)) => Ok(()),
+        Err(error)
+            if matches!(
+                error.errno(),
+                Some(Errno::NODEV | Errno::NOENT | Errno::SRCH | Errno::ADDRNOTAVAIL)
+            ) =>
+        {
+            Ok(())
+        }
         other => other.map_err(|error| failed(step, error)),
     }
 }

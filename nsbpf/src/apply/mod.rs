@@ -8,6 +8,7 @@ mod alias;
 mod execute;
 mod survey;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,16 +16,17 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::datapath::{DatapathError, OBJECT_DIGEST};
-use crate::lab::{Lab, Name};
+use crate::lab::{InterfaceId, Lab, Name};
 use crate::net::netns::{self, NetNsError};
 use crate::net::nsid::DeathWatch;
-use crate::net::{Netlink, NetlinkError};
+use crate::net::{NetNs, Netlink, NetlinkError};
 use crate::plan::{self, PlanError, Settings, Step};
-use crate::state::{Key, NetnsProgress, Object, Objects, State};
+use crate::state::{Far, Key, NetnsProgress, Object, Objects, Place, State};
 use crate::store::{Store, StoreError};
 
+use execute::Handles;
 use survey::survey_outside;
-pub use survey::{Opened, Survey, survey};
+pub use survey::{NotFound, Opened, Survey, survey, survey_for};
 
 /// How long the kernel may take to tear down namespaces.
 const NETNS_PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +43,14 @@ pub enum ApplyError {
         what: String,
         /// Why not.
         source: Box<Cause>,
+    },
+    /// A namespace that the lab only wires is not where the lab says.
+    #[error("namespace {namespace}: {source}")]
+    NotFound {
+        /// Its name in the lab.
+        namespace: Name,
+        /// What is there instead.
+        source: NotFound,
     },
     /// The lab does not fit the machine.
     #[error(transparent)]
@@ -96,6 +106,8 @@ pub enum Cause {
     Datapath(#[from] DatapathError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("this kernel's bridges do not look at VLANs (CONFIG_BRIDGE_VLAN_FILTERING)")]
+    NoVlanFiltering,
 }
 
 impl ApplyError {
@@ -119,7 +131,7 @@ impl ApplyError {
             Self::Undone { cause } | Self::NotUndone { cause, .. } => cause.lacks_kernel_feature(),
             Self::Step { source, .. } => match &**source {
                 Cause::Netlink(error) => error.errno() == Some(Errno::OPNOTSUPP),
-                Cause::Datapath(DatapathError::NoXdpLinks) => true,
+                Cause::Datapath(DatapathError::NoXdpLinks) | Cause::NoVlanFiltering => true,
                 _ => false,
             },
             _ => false,
@@ -223,25 +235,36 @@ fn try_converge(
     settings: &Settings,
     cancel: &AtomicBool,
 ) -> Result<(Survey, usize), ApplyError> {
-    let found = survey(store)?;
+    let found = survey_for(store, lab)?;
     let wanted = plan::desired(lab, settings, &found.state)?;
     let steps = plan::diff(&wanted, &found.state)?;
     if steps.is_empty() {
         return Ok((found, 0));
     }
-    let Survey { state: before, namespaces } = found;
-    let done = execute::execute(store, &before, namespaces, &steps, cancel)
+    let Survey { state: before, namespaces, found } = found;
+    let adopted = adopted(&namespaces);
+    let done = execute::execute(store, &before, Handles { namespaces, found }, &steps, cancel)
         .and_then(|()| verify(store, &wanted));
     match done {
         Ok(survey) => Ok((survey, steps.len())),
         Err(cause) => {
             let cause = Box::new(cause);
-            Err(match undo(store, &before) {
+            Err(match undo(store, &before, adopted) {
                 Ok(()) => ApplyError::Undone { cause },
                 Err(undo) => ApplyError::NotUndone { cause, undo: Box::new(undo) },
             })
         }
     }
+}
+
+/// Those that the lab only wires, held for the case that they have to be adopted
+/// again.
+fn adopted(namespaces: &HashMap<Name, Opened>) -> HashMap<Name, NetNs> {
+    namespaces
+        .iter()
+        .filter(|(_, opened)| opened.adopted)
+        .filter_map(|(name, opened)| Some((name.clone(), opened.netns.try_clone().ok()?)))
+        .collect()
 }
 
 fn verify(store: &Store, wanted: &Objects) -> Result<Survey, ApplyError> {
@@ -255,11 +278,12 @@ fn verify(store: &Store, wanted: &Objects) -> Result<Survey, ApplyError> {
 }
 
 /// Leads back to the objects that were there before.
-fn undo(store: &Store, before: &State) -> Result<(), ApplyError> {
-    let Survey { state, namespaces } = survey(store)?;
-    let wanted = restorable(before);
+fn undo(store: &Store, before: &State, found: HashMap<Name, NetNs>) -> Result<(), ApplyError> {
+    let Survey { state, namespaces, .. } = survey(store)?;
+    let wanted = restorable(before, &found);
     let steps = plan::diff(&wanted, &state)?;
-    execute::execute(store, &state, namespaces, &steps, &AtomicBool::new(false))?;
+    let handles = Handles { namespaces, found };
+    execute::execute(store, &state, handles, &steps, &AtomicBool::new(false))?;
     if wanted.is_empty() {
         clear_folder(store)?;
     }
@@ -268,27 +292,42 @@ fn undo(store: &Store, before: &State) -> Result<(), ApplyError> {
 
 /// Of the objects that were there before, those that can be made again: not what
 /// was unfinished, nor programs of an object that this build does not have.
-fn restorable(before: &State) -> Objects {
+fn restorable(before: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
     let mut kept = Objects::new();
     for (key, object) in &before.objects {
         let has = |key: Key| kept.contains_key(&key);
-        let restorable = match object {
-            Object::Folder(_) | Object::Bridge(_) => true,
-            Object::Stray(_) => false,
-            Object::Netns(netns) => netns.progress == NetnsProgress::Whole,
-            Object::Veth(veth) => {
-                veth.inner.is_some() && has(Key::Netns(veth.id.namespace.clone()))
-            }
-            Object::Address(address) => has(Key::Veth(address.id.clone())),
-            Object::Datapath(datapath) => datapath.object == OBJECT_DIGEST,
-            Object::Hook(hook) => {
-                hook.current && has(Key::Veth(hook.id.clone())) && has(Key::Datapath)
-            }
-            Object::Up(up) => has(Key::Veth(up.id.clone())),
-            Object::Flood(flood) => has(Key::Veth(flood.id.clone())),
-            Object::Route(route) => has(Key::Veth(route.id.clone())),
-            Object::Forwarding(namespace) => has(Key::Netns(namespace.clone())),
+        let is_place = |place: &Place| match place {
+            Place::Host => true,
+            Place::Netns(name) => has(Key::Netns(name.clone())) || has(Key::Adopted(name.clone())),
         };
+        let inside = |id: &InterfaceId| is_place(&Place::Netns(id.namespace.clone()));
+        let device = object.device().is_none_or(|device| has(device.link.clone().into()));
+        let restorable = device
+            && match object {
+                Object::Folder(_) => true,
+                Object::Stray(_) => false,
+                Object::Adopted(one) => {
+                    adopted.get(&one.name).is_some_and(|netns| netns.inode() == one.inode)
+                }
+                Object::Netns(netns) => netns.progress == NetnsProgress::Whole,
+                Object::Sysctl(sysctl) => has(Key::Netns(sysctl.namespace.clone())),
+                Object::Bridge(bridge) => is_place(&bridge.place),
+                Object::Veth(veth) => {
+                    let far = match &veth.far {
+                        Far::Port(port) => is_place(&port.place),
+                        Far::Peer(peer) => inside(&peer.id),
+                    };
+                    veth.near.is_some() && inside(&veth.id) && far
+                }
+                Object::Datapath(datapath) => datapath.object == OBJECT_DIGEST,
+                Object::Hook(hook) => hook.current && has(Key::Datapath),
+                Object::Vlans(_)
+                | Object::Address(_)
+                | Object::Uplink(_)
+                | Object::Up(_)
+                | Object::Flood(_)
+                | Object::Route(_) => true,
+            };
         if restorable {
             kept.insert(key.clone(), object.clone());
         }
@@ -303,12 +342,14 @@ fn restorable(before: &State) -> Objects {
 /// The first step that failed; every other step was done nevertheless.
 pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
     let start = Instant::now();
-    let (Survey { state, namespaces }, _) = survey_outside(store)?;
+    let Survey { state, namespaces, found } = survey_outside(store)?;
     let objects = state.objects.len();
     let mut lingering = Vec::new();
     let mut dying = Vec::new();
-    let users = netns::users(namespaces.values().map(|opened| &opened.netns));
-    for (name, opened) in &namespaces {
+    // Those that the lab only wires live on, as they should.
+    let own = || namespaces.iter().filter(|(_, opened)| !opened.adopted);
+    let users = netns::users(own().map(|(_, opened)| &opened.netns));
+    for (name, opened) in own() {
         match users.get(&opened.netns.inode()) {
             Some(users) => {
                 lingering.push(Lingering { namespace: name.clone(), users: users.clone() });
@@ -320,10 +361,11 @@ pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
     let watch = DeathWatch::new(dying)
         .inspect_err(|error| log::warn!("cannot watch the namespaces' end: {error}"));
     let steps = plan::diff(&Objects::new(), &state)?;
-    let done = execute::execute_all(store, &state, namespaces, &steps);
+    let handles = Handles { namespaces, found };
+    let done = execute::execute_all(store, &state, handles, &steps);
     let cleared = clear_folder(store);
     done.and(cleared)?;
-    let (Survey { state: left, .. }, _) = survey_outside(store)?;
+    let left = survey_outside(store)?.state;
     if !left.objects.is_empty() {
         return Err(ApplyError::NotGone(left.objects.into_keys().collect()));
     }

@@ -10,7 +10,7 @@ use super::say::say;
 use super::settings::SettingsArgs;
 use super::view::Format;
 use super::{lab_file, privilege};
-use crate::apply::survey;
+use crate::apply::survey_for;
 use crate::plan::{Step, desired, diff};
 use crate::store::Store;
 
@@ -41,7 +41,7 @@ impl Plan {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let lab = lab_file::read(&self.lab)?;
         privilege::prepare()?;
-        let state = survey(&Store::new(&lab.name))?.state;
+        let state = survey_for(&Store::new(&lab.name), &lab)?.state;
         let steps = diff(&desired(&lab, &self.settings.settings(), &state)?, &state)?;
         let lab = lab.name.as_str();
         match self.format {

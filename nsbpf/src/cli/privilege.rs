@@ -15,11 +15,14 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN", "to make namespaces and load programs"),
 ];
 
-/// Fails unless this process may build labs and the kernel runs eBPF; lifts the
-/// process's limits.
-pub(super) fn prepare_for(ingress: IngressHook) -> Result<(), Unsupported> {
+/// Fails unless this process may build labs and the kernel runs the eBPF that they
+/// take; lifts the process's limits.
+pub(super) fn prepare_for(ingress: Option<IngressHook>) -> Result<(), Unsupported> {
     prepare()?;
-    Ok(datapath::probe(ingress)?)
+    match ingress {
+        Some(ingress) => Ok(datapath::probe(ingress)?),
+        None => Ok(()),
+    }
 }
 
 /// Fails unless this process may look at labs and change them; lifts its limits.

@@ -65,7 +65,11 @@ impl Run {
             Some(file) => lab_file::read(file)?,
             None => Lab::parse(QUICKSTART, "labs/quickstart.yaml")?,
         };
-        privilege::prepare_for(self.settings.settings().ingress)?;
+        let ingress = self.settings.settings().ingress;
+        if ingress.is_none() {
+            bail!("`run` shows counters, which `--hook none` leaves out: use `up` instead");
+        }
+        privilege::prepare_for(ingress)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

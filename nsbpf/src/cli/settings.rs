@@ -20,14 +20,17 @@ enum HookArg {
     Tc,
     /// At native XDP
     Xdp,
+    /// Nowhere: the kernel is left to itself
+    None,
 }
 
 impl SettingsArgs {
     pub(super) fn settings(&self) -> Settings {
         Settings {
             ingress: match self.hook {
-                HookArg::Tc => IngressHook::Tc,
-                HookArg::Xdp => IngressHook::Xdp,
+                HookArg::Tc => Some(IngressHook::Tc),
+                HookArg::Xdp => Some(IngressHook::Xdp),
+                HookArg::None => None,
             },
             object: OBJECT_DIGEST.to_owned(),
             log: log::log_enabled!(log::Level::Debug),

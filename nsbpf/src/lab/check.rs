@@ -1,321 +1,367 @@
 //! From what was typed to what it means, or to all that is wrong with it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnet::IpNet;
 use serde_saphyr::{Location, Spanned};
 
-use super::name::{InterfaceName, Name, NameError};
-use super::problem::{Problem, nearest};
-use super::spec::{InterfaceSpec, LabSpec, NamespaceSpec};
-use super::{Bridge, DEFAULT_MTU, Interface, Lab, MAX_BRIDGE_PORTS, Namespace, Route, routes};
+use super::address::{self, Asked};
+use super::attach::{self, Attached};
+use super::bridge;
+use super::count::{self, Member};
+use super::name::{InterfaceName, Name};
+use super::problem::Problem;
+use super::route::{self, Device};
+use super::segment::{Clash, Owner, Segment, SegmentId, Subnets};
+use super::spec::LabSpec;
+use super::{Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, sysctl};
 
 /// Checks a lab. All problems are collected: one run shows them all.
-pub(super) fn check(spec: LabSpec) -> Result<Lab, Vec<Problem>> {
-    let mut checker = Checker::default();
-    let name = checker.name(&spec.name, "lab", Name::new);
-    let mut bridges = Vec::new();
-    for (name, bridge) in &spec.bridges.0 {
-        let mtu = checker.mtu(bridge.mtu.as_ref());
-        if let Some(name) = checker.name(name, "bridge", InterfaceName::new) {
-            checker.bridges.insert(name.clone(), Segment::default());
-            bridges.push(Bridge { name, mtu });
-        }
-    }
+pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let name = lab_name(&spec.name, &mut problems);
+    let mut bridges = bridge::check(&spec.bridges, &mut problems);
     if spec.namespaces.0.is_empty() {
         let problem = Problem::new("the lab has no namespace".to_owned(), spec.name.referenced)
             .help("add one under `namespaces:`, as `vnet0: {}`");
-        checker.problems.push(problem);
+        problems.push(problem);
     }
-    let namespaces: Vec<Namespace> = spec
-        .namespaces
-        .0
-        .into_iter()
-        .filter_map(|(name, namespace)| checker.namespace(&name, namespace))
+    let members = count::expand(&spec.namespaces, &mut problems);
+    let drafts = drafts(&members, &mut problems);
+    let attached = attach::check(&drafts, &bridges, &mut problems);
+    let asked = drafts
+        .iter()
+        .zip(&attached)
+        .map(|(draft, attached)| {
+            let mtu = attached.as_ref().map_or(u32::MAX, |attached| attached.mtu);
+            address::check(&draft.spec.addresses, mtu, &mut problems)
+        })
+        .collect::<Vec<_>>();
+    let addresses =
+        Addresses::plan(&mut bridges, &drafts, &attached, &asked, &mut problems).addresses;
+    let bridges: Vec<Bridge> = bridges.into_iter().map(|draft| draft.bridge).collect();
+    let mut interfaces: HashMap<Name, Vec<Interface>> = HashMap::new();
+    for ((draft, attached), addresses) in drafts.iter().zip(attached).zip(addresses) {
+        let Some(Attached { attachment, mtu }) = attached else { continue };
+        let mac = draft.spec.mac.as_ref().and_then(|text| mac(text, &mut problems));
+        interfaces.entry(draft.id.namespace.clone()).or_default().push(Interface {
+            name: draft.id.interface.clone(),
+            attachment,
+            mac,
+            mtu,
+            addresses,
+            up: draft.spec.up.unwrap_or(true),
+        });
+    }
+    let mut namespaces: Vec<Namespace> = members
+        .iter()
+        .map(|member| {
+            let interfaces = interfaces.remove(&member.name).unwrap_or_default();
+            namespace(member, interfaces, &bridges, &mut problems)
+        })
         .collect();
-    checker.host_ends(&namespaces);
-    match (name, checker.problems.is_empty()) {
-        (Some(name), true) => Ok(Lab { name, bridges, namespaces }),
-        _ => Err(checker.problems),
+    namespaces.extend(namespaces_of_bridges(&bridges, &namespaces));
+    device_names(&bridges, &namespaces, &mut problems);
+    // One that is wrong with a namespace is wrong with each of its count.
+    let mut seen = HashSet::new();
+    problems.retain(|problem| {
+        let place = problem.location.map(|place| (place.line(), place.column()));
+        seen.insert((problem.title.clone(), place))
+    });
+    match name {
+        Some(name) if problems.is_empty() => Ok(Lab { name, bridges, namespaces }),
+        _ => Err(problems),
     }
 }
 
-/// A layer 2 segment: what is on a bridge.
-#[derive(Default)]
-struct Segment {
-    ports: usize,
-    addresses: Vec<(IpNet, Location)>,
-    macs: Vec<[u8; 6]>,
+fn lab_name(typed: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Name> {
+    let refuse = |error: super::NameError| {
+        let title = format!("`{}` cannot be the name of a lab", typed.value);
+        problems.push(Problem::new(title, typed.referenced).label(error.to_string()));
+    };
+    Name::new(&typed.value).map_err(refuse).ok()
 }
 
-#[derive(Default)]
-struct Checker {
-    problems: Vec<Problem>,
-    bridges: BTreeMap<InterfaceName, Segment>,
-}
-
-impl Checker {
-    fn name<T>(
-        &mut self,
-        name: &Spanned<String>,
-        what: &str,
-        parse: impl Fn(&str) -> Result<T, NameError>,
-    ) -> Option<T> {
-        match parse(&name.value) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let title = format!("`{}` cannot be the name of a {what}", name.value);
-                self.problems.push(Problem::new(title, name.referenced).label(error.to_string()));
-                None
-            }
-        }
-    }
-
-    fn namespace(&mut self, name: &Spanned<String>, spec: NamespaceSpec) -> Option<Namespace> {
-        let checked = self.name(name, "namespace", Name::new);
-        let mut subnets = Vec::new();
-        let mut interfaces = Vec::new();
-        for (name, interface) in spec.interfaces.0 {
-            interfaces.extend(self.interface(&name, interface, &mut subnets));
-        }
-        let mut routes: Vec<Route> = Vec::new();
-        for route in &spec.routes {
-            let Some(checked) = routes::check(route, &interfaces, &mut self.problems) else {
-                continue;
-            };
-            if routes.iter().any(|other| other.to == checked.to) {
-                let title = format!("there is a route to {} already", checked.to);
-                self.problems.push(Problem::new(title, route.to.referenced));
-            }
-            routes.push(checked);
-        }
-        Some(Namespace { name: checked?, router: spec.router, routes, interfaces })
-    }
-
-    /// `subnets` are those of the namespace's interfaces so far.
-    fn interface(
-        &mut self,
-        name: &Spanned<String>,
-        spec: InterfaceSpec,
-        subnets: &mut Vec<IpNet>,
-    ) -> Option<Interface> {
-        let checked = self.name(name, "interface", InterfaceName::new);
-        let bridge = self.attachment(name, spec.bridge);
-        let mac = spec.mac.as_ref().and_then(|mac| self.mac(mac));
-        let addresses: Vec<(IpNet, Location)> = spec
-            .addresses
-            .iter()
-            .filter_map(|text| Some((self.address(text)?, text.referenced)))
-            .collect();
-        for (address, location) in &addresses {
-            if let Some(other) = subnets.iter().find(|subnet| overlap(subnet, address)) {
-                let title = format!("{address} overlaps {other} of the same namespace");
-                let problem = Problem::new(title, *location)
-                    .help("give each interface of a namespace a subnet of its own");
-                self.problems.push(problem);
-            }
-        }
-        subnets.extend(addresses.iter().map(|(address, _)| *address));
-        let bridge = bridge?;
-        self.join(&bridge, name, &addresses);
-        self.join_mac(&bridge, mac, spec.mac.as_ref());
-        let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Some(Interface { name: checked?, bridge, mac, addresses })
-    }
-
-    /// The bridge that an interface is attached to.
-    fn attachment(
-        &mut self,
-        interface: &Spanned<String>,
-        bridge: Option<Spanned<String>>,
-    ) -> Option<InterfaceName> {
-        let Some(bridge) = bridge else {
-            let title = format!("interface `{}` is attached to nothing", interface.value);
-            let problem = Problem::new(title, interface.referenced)
-                .help("say which bridge it is on: `bridge: NAME`");
-            self.problems.push(problem);
-            return None;
-        };
-        if let Some((name, _)) = self.bridges.get_key_value(bridge.value.as_str()) {
-            return Some(name.clone());
-        }
-        let title = format!("there is no bridge `{}`", bridge.value);
-        let help = nearest(&bridge.value, self.bridges.keys().map(InterfaceName::as_str))
-            .unwrap_or_else(|| format!("add it under `bridges:`, as `{}: {{}}`", bridge.value));
-        self.problems.push(Problem::new(title, bridge.referenced).help(help));
-        None
-    }
-
-    fn mtu(&mut self, mtu: Option<&Spanned<u32>>) -> u32 {
-        /// What IPv4 takes at least (RFC 791), and the most that a veth can have
-        /// (`ETH_MAX_MTU`).
-        const POSSIBLE: RangeInclusive<u32> = 68..=65_535;
-        let Some(mtu) = mtu else { return DEFAULT_MTU };
-        if !POSSIBLE.contains(&mtu.value) {
-            let title = format!("an MTU of {} is not possible", mtu.value);
-            let help = format!("{} to {} bytes", POSSIBLE.start(), POSSIBLE.end());
-            self.problems.push(Problem::new(title, mtu.referenced).help(help));
-        }
-        mtu.value
-    }
-
-    fn mac(&mut self, text: &Spanned<String>) -> Option<[u8; 6]> {
-        let bytes: Option<Vec<u8>> = text
-            .value
-            .split(':')
-            .map(|byte| {
-                // The standard parser would take a sign.
-                let digits = byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
-                digits.then(|| u8::from_str_radix(byte, 16).ok()).flatten()
-            })
-            .collect();
-        let mac = bytes.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
-        let problem = match mac {
-            None => "is no MAC address",
-            Some(mac) if mac == [0; 6] => "stands for no address",
-            Some([first, ..]) if first & 1 != 0 => "is a multicast address",
-            Some(mac) => return Some(mac),
-        };
-        let title = format!("`{}` {problem}", text.value);
-        let help = "write `02:00:00:00:00:01`, say";
-        self.problems.push(Problem::new(title, text.referenced).help(help));
-        None
-    }
-
-    fn join_mac(
-        &mut self,
-        bridge: &InterfaceName,
-        mac: Option<[u8; 6]>,
-        text: Option<&Spanned<String>>,
-    ) {
-        let (Some(segment), Some(mac), Some(text)) = (self.bridges.get_mut(bridge), mac, text)
-        else {
-            return;
-        };
-        if segment.macs.contains(&mac) {
-            let title = format!("`{}` is on `{bridge}` twice", text.value);
-            self.problems.push(Problem::new(title, text.referenced));
-        }
-        segment.macs.push(mac);
-    }
-
-    fn address(&mut self, text: &Spanned<String>) -> Option<IpNet> {
-        let parsed: Option<IpNet> = text.value.parse().ok();
-        let Some(address) = parsed else {
-            let title = format!("`{}` is no address with a prefix length", text.value);
-            let help = match text.value.parse() {
-                Ok(IpAddr::V4(ip)) => format!("write `{ip}/24`, say"),
-                Ok(IpAddr::V6(ip)) => format!("write `{ip}/64`, say"),
-                Err(_) => "write `10.0.0.1/24` or `fd00::1/64`, say".to_owned(),
-            };
-            self.problems.push(Problem::new(title, text.referenced).help(help));
-            return None;
-        };
-        if let Some(reason) = why_not_a_host(&address) {
-            let title = format!("{address} cannot be an interface's address: {reason}");
-            self.problems.push(Problem::new(title, text.referenced));
-            return None;
-        }
-        Some(address)
-    }
-
-    /// Puts an interface on a bridge.
-    fn join(
-        &mut self,
-        bridge: &InterfaceName,
-        interface: &Spanned<String>,
-        addresses: &[(IpNet, Location)],
-    ) {
-        let Some(segment) = self.bridges.get_mut(bridge) else {
-            return;
-        };
-        segment.ports += 1;
-        if segment.ports == MAX_BRIDGE_PORTS + 1 {
-            let title = format!("bridge `{bridge}` has more than {MAX_BRIDGE_PORTS} ports");
-            let problem = Problem::new(title, interface.referenced)
-                .label("this one is too many: the kernel takes no more")
-                .help("spread the namespaces over several bridges");
-            self.problems.push(problem);
-        }
-        for (address, location) in addresses {
-            let clash = segment.addresses.iter().find(|(other, _)| {
-                address.addr() == other.addr()
-                    || (overlap(address, other) && address.trunc() != other.trunc())
-            });
-            if let Some((other, place)) = clash {
-                let title = format!(
-                    "{address} overlaps {other}, which is on `{bridge}` too (line {})",
-                    place.line()
-                );
-                let help = if address.addr() == other.addr() {
-                    "an address belongs to one interface"
-                } else {
-                    "subnets on one bridge are equal or apart"
-                };
-                self.problems.push(Problem::new(title, *location).help(help));
-            }
-            segment.addresses.push((*address, *location));
-        }
-    }
-
-    /// Shortened names of host-side ends, and bridges, share the host's
-    /// namespace.
-    fn host_ends(&mut self, namespaces: &[Namespace]) {
-        let mut taken: HashMap<InterfaceName, String> = self
-            .bridges
-            .keys()
-            .map(|bridge| (bridge.clone(), format!("bridge `{bridge}`")))
-            .collect();
-        for namespace in namespaces {
-            for interface in &namespace.interfaces {
-                let end = InterfaceName::of_host_end(&namespace.name, &interface.name);
-                let what = format!("the host's end of {}/{}", namespace.name, interface.name);
-                if let Some(other) = taken.insert(end.clone(), what.clone()) {
-                    let title = format!("{what} and {other} would both be called `{end}`");
-                    let problem = Problem::new(title, Location::UNKNOWN).help("rename one of them");
-                    self.problems.push(problem);
+fn drafts<'a>(members: &[Member<'a>], problems: &mut Vec<Problem>) -> Vec<attach::Draft<'a>> {
+    let mut drafts = Vec::new();
+    for member in members {
+        for (name, spec) in &member.spec.interfaces.0 {
+            let place = name.referenced;
+            match InterfaceName::new(&name.value) {
+                Ok(interface) => {
+                    let id = InterfaceId { namespace: member.name.clone(), interface };
+                    drafts.push(attach::Draft { id, place, spec });
+                }
+                Err(error) => {
+                    let title = format!("`{}` cannot be the name of an interface", name.value);
+                    problems.push(Problem::new(title, place).label(error.to_string()));
                 }
             }
         }
     }
+    drafts
 }
 
-fn overlap(one: &IpNet, other: &IpNet) -> bool {
-    one.contains(other) || other.contains(one)
+/// Who has which address: those that are written out first, then the next ones
+/// that are free.
+struct Addresses {
+    segments: HashMap<SegmentId, Segment>,
+    subnets: HashMap<Name, Subnets>,
+    addresses: Vec<Vec<IpNet>>,
 }
 
-fn why_not_a_host(address: &IpNet) -> Option<&'static str> {
-    let ip = match address.addr() {
-        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
-            return Some("IPv4 addresses are written as such");
+impl Addresses {
+    fn plan(
+        bridges: &mut [bridge::Draft],
+        drafts: &[attach::Draft<'_>],
+        attached: &[Option<Attached>],
+        asked: &[Vec<Asked>],
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let mut plan = Self {
+            segments: HashMap::new(),
+            subnets: HashMap::new(),
+            addresses: vec![Vec::new(); drafts.len()],
+        };
+        let bridge_segment =
+            |draft: &bridge::Draft| SegmentId::Bridge(draft.bridge.name.clone(), draft.own_vlan());
+        let segments: Vec<Option<SegmentId>> = drafts
+            .iter()
+            .zip(attached)
+            .map(|(draft, attached)| Some(segment(&draft.id, &attached.as_ref()?.attachment)))
+            .collect();
+        for (number, draft) in bridges.iter().enumerate() {
+            if let Some(namespace) = &draft.bridge.namespace {
+                plan.own_subnets(namespace, drafts.len() + number, &draft.asked, problems);
+            }
+            plan.written(&bridge_segment(draft), &draft.asked, problems);
         }
-        IpAddr::V4(ip) if ip.octets()[0] == 0 && !ip.is_unspecified() => {
-            return Some("0.0.0.0/8 is reserved");
+        for (number, (draft, segment)) in drafts.iter().zip(&segments).enumerate() {
+            plan.own_subnets(&draft.id.namespace, number, &asked[number], problems);
+            let Some(segment) = segment else { continue };
+            plan.written(segment, &asked[number], problems);
+            if let Some(typed) = &draft.spec.mac
+                && let Some(mac) = mac(typed, &mut Vec::new())
+                && !plan.segments.entry(segment.clone()).or_default().add_mac(mac)
+            {
+                let title = format!("`{}` is there twice", typed.value);
+                let help = "on one bridge each hardware address is of one interface";
+                problems.push(Problem::new(title, typed.referenced).help(help));
+            }
         }
-        IpAddr::V4(ip) if ip.octets()[0] >= 240 => return Some("240.0.0.0/4 is reserved"),
-        ip => ip,
+        for draft in bridges.iter_mut() {
+            let segment = bridge_segment(draft);
+            draft.bridge.addresses = plan.all(&segment, &draft.asked, problems);
+        }
+        for (number, segment) in segments.iter().enumerate() {
+            if let Some(segment) = segment {
+                plan.addresses[number] = plan.all(segment, &asked[number], problems);
+            }
+        }
+        plan
+    }
+
+    /// Each interface of a namespace has subnets of its own.
+    fn own_subnets(
+        &mut self,
+        namespace: &Name,
+        owner: usize,
+        asked: &[Asked],
+        problems: &mut Vec<Problem>,
+    ) {
+        let subnets = self.subnets.entry(namespace.clone()).or_default();
+        for asked in asked {
+            if let Err(other) = subnets.add(asked.subnet(), Owner::Interface(owner)) {
+                let title = format!("{} overlaps {other} of the same namespace", shown(asked));
+                let problem = Problem::new(title, asked.place())
+                    .help("give each interface of a namespace a subnet of its own");
+                problems.push(problem);
+            }
+        }
+    }
+
+    /// Puts the addresses that are written out on their segment.
+    fn written(&mut self, id: &SegmentId, asked: &[Asked], problems: &mut Vec<Problem>) {
+        let segment = self.segments.entry(id.clone()).or_default();
+        for asked in asked {
+            let Asked::This(address, place) = asked else { continue };
+            let clash = match segment.add(*address, *place) {
+                Ok(()) => continue,
+                Err(clash) => clash,
+            };
+            let (title, help) = match clash {
+                Clash::Taken(other) => (
+                    format!("{address} is there twice (line {} too)", other.line()),
+                    "an address belongs to one interface",
+                ),
+                Clash::Overlap(other) => (
+                    format!("{address} overlaps {other}, which is on {} too", segment_name(id)),
+                    "subnets on one bridge are equal or apart",
+                ),
+            };
+            problems.push(Problem::new(title, *place).help(help));
+        }
+    }
+
+    /// All addresses, those that are free handed out.
+    fn all(&mut self, id: &SegmentId, asked: &[Asked], problems: &mut Vec<Problem>) -> Vec<IpNet> {
+        let segment = self.segments.entry(id.clone()).or_default();
+        let mut all = Vec::new();
+        for asked in asked {
+            match asked {
+                Asked::This(address, _) => all.push(*address),
+                Asked::Next(subnet, place) => {
+                    if let Some(address) = segment.hand_out(*subnet, *place) {
+                        all.push(address);
+                    } else {
+                        let title = format!("{subnet} has no address left");
+                        let help = "write a shorter prefix length";
+                        problems.push(Problem::new(title, *place).help(help));
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+fn shown(asked: &Asked) -> IpNet {
+    match asked {
+        Asked::This(address, _) | Asked::Next(address, _) => *address,
+    }
+}
+
+fn segment_name(id: &SegmentId) -> String {
+    match id {
+        SegmentId::Bridge(bridge, 0) => format!("`{bridge}`"),
+        SegmentId::Bridge(bridge, vlan) => format!("VLAN {vlan} of `{bridge}`"),
+        SegmentId::Pair(id) => format!("the pair of `{id}`"),
+    }
+}
+
+/// What an interface is on. A trunk without an untagged VLAN is on none: it is a
+/// segment of its own.
+fn segment(id: &InterfaceId, attachment: &Attachment) -> SegmentId {
+    match attachment {
+        Attachment::Peer(peer) => SegmentId::Pair(attach::pair_of(id, peer)),
+        Attachment::Port(port) => match &port.vlans {
+            None => SegmentId::Bridge(port.bridge.clone(), 0),
+            Some(vlans) => match vlans.untagged {
+                Some(vlan) => SegmentId::Bridge(port.bridge.clone(), vlan),
+                None => SegmentId::Pair(id.clone()),
+            },
+        },
+    }
+}
+
+fn namespace(
+    member: &Member<'_>,
+    interfaces: Vec<Interface>,
+    bridges: &[Bridge],
+    problems: &mut Vec<Problem>,
+) -> Namespace {
+    let Member { name, spec } = member;
+    let link = |interface: &InterfaceName| {
+        let (namespace, interface) = (name.clone(), interface.clone());
+        LinkId::Interface(InterfaceId { namespace, interface })
     };
-    if ip.is_unspecified() {
-        return Some("it stands for no address");
-    }
-    if ip.is_multicast() {
-        return Some("it is a multicast address");
-    }
-    if ip.is_loopback() {
-        return Some("it is a loopback address");
-    }
-    match address {
-        IpNet::V4(net) if net.prefix_len() < 31 && net.addr() == net.network() => {
-            Some("it is its subnet's own address")
+    let inside = interfaces.iter().map(|Interface { name, addresses, .. }| Device {
+        id: link(name),
+        name: name.as_str(),
+        addresses,
+    });
+    let switches = bridges.iter().filter(|bridge| bridge.namespace.as_ref() == Some(name));
+    let switches = switches.map(|Bridge { name, addresses, .. }| Device {
+        id: LinkId::Bridge(name.clone()),
+        name: name.as_str(),
+        addresses,
+    });
+    let devices: Vec<Device<'_>> = inside.chain(switches).collect();
+    let mut routes = route::check(&spec.routes, &devices, problems);
+    let linked: Vec<(LinkId, &Interface)> =
+        interfaces.iter().map(|interface| (link(&interface.name), interface)).collect();
+    route::by_uplinks(&linked, |interface| uplink(interface, bridges), &mut routes);
+    let names: Vec<&str> = devices.iter().map(|device| device.name).collect();
+    let adopted = adopt::check(spec, problems);
+    let sysctls = sysctl::check(&spec.sysctls, spec.router.as_ref(), &names, problems);
+    Namespace { name: name.clone(), adopted, sysctls, routes, interfaces }
+}
+
+/// The uplink whose addresses an interface can be behind.
+fn uplink<'a>(interface: &Interface, bridges: &'a [Bridge]) -> Option<&'a Bridge> {
+    let Attachment::Port(port) = &interface.attachment else { return None };
+    let bridge = bridges.iter().find(|bridge| bridge.name == port.bridge && bridge.uplink)?;
+    let untagged = port.vlans.as_ref().and_then(|vlans| vlans.untagged);
+    (untagged == bridge.vlan).then_some(bridge)
+}
+
+/// Namespaces that only bridges name.
+fn namespaces_of_bridges(bridges: &[Bridge], namespaces: &[Namespace]) -> Vec<Namespace> {
+    let mut missing: BTreeMap<Name, Namespace> = BTreeMap::new();
+    let named: HashSet<&Name> = namespaces.iter().map(|namespace| &namespace.name).collect();
+    for name in bridges.iter().filter_map(|bridge| bridge.namespace.as_ref()) {
+        if !named.contains(name) {
+            missing.insert(
+                name.clone(),
+                Namespace {
+                    name: name.clone(),
+                    adopted: None,
+                    sysctls: BTreeMap::new(),
+                    routes: Vec::new(),
+                    interfaces: Vec::new(),
+                },
+            );
         }
-        IpNet::V4(net) if net.prefix_len() < 31 && net.addr() == net.broadcast() => {
-            Some("it is its subnet's broadcast address")
-        }
-        IpNet::V6(net) if net.addr().is_unicast_link_local() => {
-            Some("link-local addresses are the kernel's to give")
-        }
-        _ => None,
     }
+    missing.into_values().collect()
+}
+
+/// Names of devices that would be in one namespace, of the lab or the host's:
+/// bridges, ports, which have shortened names, and interfaces.
+fn device_names(bridges: &[Bridge], namespaces: &[Namespace], problems: &mut Vec<Problem>) {
+    let mut taken: HashMap<(Option<&Name>, InterfaceName), String> = HashMap::new();
+    let mut take = |place, name: InterfaceName, what: String| {
+        if let Some(other) = taken.insert((place, name.clone()), what.clone()) {
+            let title = format!("{what} and {other} would both be called `{name}`");
+            problems.push(Problem::new(title, Location::UNKNOWN).help("rename one of them"));
+        }
+    };
+    let places: HashMap<&InterfaceName, Option<&Name>> =
+        bridges.iter().map(|bridge| (&bridge.name, bridge.namespace.as_ref())).collect();
+    for bridge in bridges {
+        take(bridge.namespace.as_ref(), bridge.name.clone(), format!("bridge `{}`", bridge.name));
+    }
+    for namespace in namespaces {
+        for interface in &namespace.interfaces {
+            let id = format!("{}/{}", namespace.name, interface.name);
+            if let Attachment::Port(port) = &interface.attachment {
+                let place = places.get(&port.bridge).copied().flatten();
+                let name = InterfaceName::of_port(&namespace.name, &interface.name);
+                take(place, name, format!("the bridge's end of {id}"));
+            }
+            take(Some(&namespace.name), interface.name.clone(), format!("interface {id}"));
+        }
+    }
+}
+
+fn mac(text: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text
+        .value
+        .split(':')
+        .map(|byte| {
+            let digits = byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+            digits.then(|| u8::from_str_radix(byte, 16).ok()).flatten()
+        })
+        .collect();
+    let mac = bytes.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
+    let problem = match mac {
+        None => "is no MAC address",
+        Some(mac) if mac == [0; 6] => "stands for no address",
+        Some([first, ..]) if first & 1 != 0 => "is a multicast address",
+        Some(mac) => return Some(mac),
+    };
+    let title = format!("`{}` {problem}", text.value);
+    let help = "write `02:00:00:00:00:01`, say";
+    problems.push(Problem::new(title, text.referenced).help(help));
+    None
 }

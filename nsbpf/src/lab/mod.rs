@@ -3,20 +3,30 @@
 //! [`spec`] is what the user typed, [`Lab`] what it means; [`check`] leads from
 //! one to the other. Nothing here does I/O.
 
+mod address;
+mod adopt;
+mod attach;
+mod bridge;
 mod check;
+mod count;
 mod name;
 mod problem;
-mod routes;
+mod route;
+mod segment;
 mod spec;
+mod sysctl;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 pub use name::{InterfaceName, Name, NameError};
 pub use problem::LabError;
 pub(crate) use problem::nearest;
+pub use sysctl::SysctlName;
 
 /// Most ports that a bridge takes (`BR_MAX_PORTS` less the one that is
 /// reserved, `net/bridge/br_private.h`, Linux 6.18).
@@ -41,33 +51,62 @@ pub struct Lab {
 pub struct Bridge {
     /// Its name.
     pub name: InterfaceName,
+    /// The namespace that it is in; `None` for the host's.
+    pub namespace: Option<Name>,
     /// Largest packet on it and on everything that is attached to it, in bytes,
     /// Ethernet header not counted: 68 to 65,535.
     pub mtu: u32,
+    /// Its own addresses.
+    pub addresses: Vec<IpNet>,
+    /// Whether it takes part in the spanning tree protocol.
+    pub stp: bool,
+    /// Time that a port listens, and then learns, before it forwards, under the
+    /// spanning tree protocol; in seconds, 2 to 30.
+    pub forward_delay: u8,
+    /// Whether its ports are members of VLANs, and which one its own addresses are
+    /// in; `None` for a bridge that looks at no VLAN.
+    pub vlan: Option<u16>,
+    /// Whether the host lets its namespaces out.
+    pub uplink: bool,
 }
 
 /// A network namespace of a lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its name, as `ip netns` shows it.
+    /// Its name: as `ip netns` shows it, unless it is adopted.
     pub name: Name,
-    /// Whether it forwards packets between its interfaces.
-    pub router: bool,
+    /// Where it is found, for one that the lab only wires.
+    pub adopted: Option<Source>,
+    /// Kernel settings under `net.`, by their names with slashes.
+    pub sysctls: BTreeMap<SysctlName, String>,
     /// Routes, each destination once.
     pub routes: Vec<Route>,
     /// Interfaces, in the order of the file.
     pub interfaces: Vec<Interface>,
 }
 
-/// A route of a namespace, through a gateway.
+/// Where a namespace that the lab did not make is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file that holds it.
+    File(PathBuf),
+    /// A process in it.
+    Pid(u32),
+    /// A container of podman's or docker's, by name or id.
+    Container(String),
+}
+
+/// A route of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Where it leads, as a subnet's own address.
     pub to: IpNet,
-    /// The gateway.
-    pub via: IpAddr,
-    /// The interface whose subnet the gateway is in.
-    pub interface: InterfaceName,
+    /// The gateway; `None` when the destination is on the link itself.
+    pub via: Option<IpAddr>,
+    /// Whether the gateway is on the link although no subnet says so.
+    pub onlink: bool,
+    /// The interface, or bridge in the namespace, that it goes by.
+    pub dev: LinkId,
 }
 
 /// An interface of a namespace: one end of a veth pair.
@@ -75,12 +114,63 @@ pub struct Route {
 pub struct Interface {
     /// Its name inside the namespace.
     pub name: InterfaceName,
-    /// The bridge that its other end is a port of.
-    pub bridge: InterfaceName,
+    /// What its other end is.
+    pub attachment: Attachment,
     /// Its hardware address, where the lab says one.
     pub mac: Option<[u8; 6]>,
+    /// Largest packet, in bytes, Ethernet header not counted: 68 to 65,535.
+    pub mtu: u32,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
+    /// Whether it is up.
+    pub up: bool,
+}
+
+/// What the other end of an interface's veth pair is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// A port of a bridge.
+    Port(Port),
+    /// An interface of another namespace.
+    Peer(InterfaceId),
+}
+
+/// A port of a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The bridge.
+    pub bridge: InterfaceName,
+    /// Its VLANs; `None` on a bridge that looks at none.
+    pub vlans: Option<Vlans>,
+    /// Whether it reaches only ports that are not isolated.
+    pub isolated: bool,
+}
+
+/// The VLANs of a port, each 1 to 4,094.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vlans {
+    /// The one whose packets are untagged on the port, if any.
+    pub untagged: Option<u16>,
+    /// Those whose packets are tagged.
+    pub tagged: BTreeSet<u16>,
+}
+
+/// Names a link of a lab.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LinkId {
+    /// A bridge.
+    Bridge(InterfaceName),
+    /// An interface of a namespace.
+    Interface(InterfaceId),
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bridge(bridge) => bridge.fmt(formatter),
+            Self::Interface(id) => id.fmt(formatter),
+        }
+    }
 }
 
 /// Names an interface of a lab: `namespace/interface`.
@@ -107,7 +197,14 @@ impl Lab {
     pub fn parse(source: &str, file: &str) -> Result<Self, LabError> {
         let spec = spec::LabSpec::parse(source)
             .map_err(|problem| LabError::new(source, file, vec![problem]))?;
-        check::check(spec).map_err(|problems| LabError::new(source, file, problems))
+        check::check(&spec).map_err(|problems| LabError::new(source, file, problems))
+    }
+
+    /// An interface by its name.
+    #[must_use]
+    pub fn interface(&self, id: &InterfaceId) -> Option<&Interface> {
+        let namespace = self.namespaces.iter().find(|one| one.name == id.namespace)?;
+        namespace.interfaces.iter().find(|one| one.name == id.interface)
     }
 
     /// All interfaces with their names.

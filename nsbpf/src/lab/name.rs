@@ -102,11 +102,11 @@ name!(
 );
 
 impl InterfaceName {
-    /// The name of the host-side end of an interface: `namespace-interface`, or,
+    /// The name of the end of an interface that is a port of a bridge: `namespace-interface`, or,
     /// where that is too long, as much of it as fits and a hash of the whole.
     /// The full name is in the link's alias.
     #[must_use]
-    pub fn of_host_end(namespace: &Name, interface: &Self) -> Self {
+    pub fn of_port(namespace: &Name, interface: &Self) -> Self {
         const HASH_DIGITS: usize = 6;
         let full = format!("{namespace}-{interface}");
         if full.len() <= MAX_INTERFACE_BYTES {
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn host_ends_fit_and_differ() {
         let eth0 = InterfaceName::new("eth0").unwrap();
-        let host_end = |name: &str| InterfaceName::of_host_end(&Name::new(name).unwrap(), &eth0);
+        let host_end = |name: &str| InterfaceName::of_port(&Name::new(name).unwrap(), &eth0);
         assert_eq!(host_end("vnet0").as_str(), "vnet0-eth0");
         let long = [host_end("a-long-name-1"), host_end("a-long-name-2")];
         for name in &long {

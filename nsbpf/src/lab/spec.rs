@@ -21,34 +21,62 @@ pub(super) struct LabSpec {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BridgeSpec {
+    pub(super) namespace: Option<Spanned<String>>,
     pub(super) mtu: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) addresses: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) stp: bool,
+    pub(super) forward_delay: Option<Spanned<u8>>,
+    #[serde(default)]
+    pub(super) vlan_filtering: bool,
+    pub(super) vlan: Option<Spanned<u16>>,
+    pub(super) uplink: Option<Spanned<bool>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NamespaceSpec {
+    pub(super) count: Option<Spanned<u32>>,
+    pub(super) netns: Option<Spanned<String>>,
+    pub(super) pid: Option<Spanned<u32>>,
+    pub(super) container: Option<Spanned<String>>,
+    pub(super) router: Option<Spanned<bool>>,
     #[serde(default)]
-    pub(super) router: bool,
+    pub(super) sysctls: Entries<SysctlSpec>,
     #[serde(default)]
     pub(super) routes: Vec<RouteSpec>,
     #[serde(default)]
     pub(super) interfaces: Entries<InterfaceSpec>,
 }
 
+/// A value; `None` for a name with nothing behind it.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct SysctlSpec(pub(super) Option<String>);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RouteSpec {
     pub(super) to: Spanned<String>,
-    pub(super) via: Spanned<String>,
+    pub(super) via: Option<Spanned<String>>,
+    pub(super) dev: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InterfaceSpec {
     pub(super) bridge: Option<Spanned<String>>,
+    pub(super) peer: Option<Spanned<String>>,
+    pub(super) vlan: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub(super) trunk: Vec<Spanned<String>>,
+    pub(super) isolated: Option<Spanned<bool>>,
     pub(super) mac: Option<Spanned<String>>,
+    pub(super) mtu: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) addresses: Vec<Spanned<String>>,
+    pub(super) up: Option<bool>,
 }
 
 /// A mapping in the order of the file, its keys with their places. A key with

@@ -54,7 +54,7 @@ fn mistakes_are_named_at_their_place() {
         ),
         (
             "name: a\nnamespaces:\n  n: { interfaces: { e: {} } }\n",
-            "lab.yaml:3:22: interface `e` is attached to nothing; say which bridge it is on: `bridge: NAME`",
+            "lab.yaml:3:22: interface `e` is attached to nothing; say which bridge it is on (`bridge: NAME`), or which interface is at its other end (`peer: NAMESPACE/INTERFACE`)",
         ),
         ("name: a/b\nnamespaces: { n: {} }\n", "lab.yaml:1:7: `a/b` cannot be the name of a lab"),
         (
@@ -84,13 +84,9 @@ fn addresses_that_cannot_be() {
             "10.0.0.2/24",
             "`10.0.0.1` is no address with a prefix length; write `10.0.0.1/24`, say",
         ),
-        (
-            "10.0.0.1/24",
-            "10.0.0.1/24",
-            "10.0.0.1/24 overlaps 10.0.0.1/24, which is on `br0` too (line 4)",
-        ),
+        ("10.0.0.1/24", "10.0.0.1/24", "10.0.0.1/24 is there twice (line 4 too)"),
         ("10.0.0.1/24", "10.0.1.1/16", "subnets on one bridge are equal or apart"),
-        ("10.0.0.0/24", "10.0.0.2/24", "it is its subnet's own address"),
+        ("10.0.0.0/31", "10.0.0.0/31", "10.0.0.0/31 is there twice"),
         ("10.0.0.255/24", "10.0.0.2/24", "it is its subnet's broadcast address"),
         ("\"fe80::1/64\"", "10.0.0.2/24", "link-local"),
         ("224.0.0.1/24", "10.0.0.2/24", "multicast"),
@@ -147,7 +143,7 @@ fn routes_macs_and_mtus_are_checked() {
     let routes: Vec<String> = lab.namespaces[0]
         .routes
         .iter()
-        .map(|route| format!("{} {}", route.to, route.via))
+        .map(|route| format!("{} {}", route.to, route.via.unwrap()))
         .collect();
     assert_eq!(routes, ["0.0.0.0/0 10.0.0.2", "::/0 fd00::2"]);
 }
@@ -180,7 +176,7 @@ fn a_wrong_shape_is_told_in_plain_words() {
 #[test]
 fn the_same_address_twice_in_a_namespace() {
     let source = "name: a\nbridges: { br0: {}, br1: {} }\nnamespaces:\n  n:\n    interfaces:\n      a: { bridge: br0, addresses: [10.0.0.1/24] }\n      b: { bridge: br1, addresses: [10.0.0.1/24] }\n";
-    assert!(errors(source).contains("overlaps 10.0.0.1/24 of the same namespace"));
+    assert!(errors(source).contains("10.0.0.1/24 overlaps 10.0.0.0/24 of the same namespace"));
 }
 
 #[test]
@@ -188,7 +184,7 @@ fn subnets_of_a_namespace_are_apart() {
     let source = "name: a\nbridges: { br0: {}, br1: {} }\nnamespaces:\n  n:\n    interfaces:\n      a: { bridge: br0, addresses: [10.0.0.1/24] }\n      b: { bridge: br1, addresses: [10.0.0.2/25] }\n";
     let errors = errors(source);
     assert!(
-        errors.contains("7:37: 10.0.0.2/25 overlaps 10.0.0.1/24 of the same namespace"),
+        errors.contains("7:37: 10.0.0.2/25 overlaps 10.0.0.0/24 of the same namespace"),
         "{errors}"
     );
 }

@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoPortData, InfoVeth,
-    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort,
+    InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage, LinkXdp, Prop,
 };
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
@@ -39,10 +40,45 @@ pub struct Link {
     pub alias: String,
     /// Whether it is up, as far as an administrator says.
     pub up: bool,
+    /// Interface index of the other end of a veth pair; 0 for other links.
+    pub peer: u32,
     /// Whether its bridge floods multicast out of it; `false` for no bridge's port.
     pub multicast_flood: bool,
+    /// Whether its bridge lets it reach only ports that are not isolated.
+    pub isolated: bool,
+    /// How it switches, for a bridge.
+    pub bridge: BridgeOptions,
     /// Id of the XDP program on it; 0 when there is none.
     pub xdp_program: u32,
+}
+
+/// How a bridge switches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeOptions {
+    /// Whether it takes part in the spanning tree protocol.
+    pub stp: bool,
+    /// Time that a port listens, and then learns, in hundredths of a second.
+    pub forward_delay: u32,
+    /// Whether it looks at VLANs.
+    pub vlan_filtering: bool,
+}
+
+impl BridgeOptions {
+    /// `before` says how the bridge is now: a kernel without VLAN filtering refuses
+    /// to be told about it at all.
+    fn apply(
+        self,
+        before: Self,
+        builder: LinkMessageBuilder<LinkBridge>,
+    ) -> LinkMessageBuilder<LinkBridge> {
+        let Self { stp, forward_delay, vlan_filtering } = self;
+        let stp = if stp { BridgeStpState::KernelStp } else { BridgeStpState::Disabled };
+        let builder = builder.forward_delay(forward_delay).stp_state(stp);
+        if vlan_filtering == before.vlan_filtering {
+            return builder;
+        }
+        builder.vlan_filtering(vlan_filtering)
+    }
 }
 
 /// What either kind of link is born with.
@@ -74,33 +110,60 @@ impl Birth<'_> {
 /// Creates a bridge, which is down. Its MAC address and MTU are fixed: left to
 /// itself a bridge changes both with its ports.
 #[must_use]
-pub fn create_bridge(birth: &Birth<'_>) -> Request {
+pub fn create_bridge(birth: &Birth<'_>, options: BridgeOptions) -> Request {
     let builder = birth.apply(LinkMessageBuilder::<LinkBridge>::new(birth.name));
-    Request::create(RouteNetlinkMessage::NewLink(builder.build()))
+    Request::create(RouteNetlinkMessage::NewLink(
+        options.apply(BridgeOptions::default(), builder).build(),
+    ))
 }
 
-/// Creates a veth pair, each end in its place: the host end in the socket's
-/// namespace as a port of `controller`, the other inside `namespace`. Both are
-/// down. (Moving an end afterwards would wait for the kernel's RCU, some 16 ms
-/// a move.)
+/// Sets how a bridge switches.
+#[must_use]
+pub fn set_bridge_options(ifindex: u32, before: BridgeOptions, options: BridgeOptions) -> Request {
+    let builder = LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge);
+    // RTM_SETLINK takes no options of a kind (`rtnl_setlink`, Linux 6.18).
+    let message = options.apply(before, builder.index(ifindex)).build();
+    Request::change(RouteNetlinkMessage::NewLink(message))
+}
+
+/// Where the far end of a veth pair is born.
+#[derive(Clone, Copy, Debug)]
+pub enum FarEnd<'a> {
+    /// In the socket's namespace, as a port of that controller: an interface
+    /// index.
+    Port(u32),
+    /// In that namespace.
+    In(&'a NetNs),
+}
+
+/// Creates a veth pair, each end in its place, both of them down. (Moving an end
+/// afterwards would wait for the kernel's RCU, some 16 ms a move.)
 ///
-/// `namespace` must stay open until the request was sent.
+/// The namespaces must stay open until the request was sent.
 #[must_use]
 pub fn create_veth(
-    host: &Birth<'_>,
-    controller: u32,
-    peer: &Birth<'_>,
+    far: &Birth<'_>,
+    place: FarEnd<'_>,
+    near: &Birth<'_>,
     namespace: &NetNs,
 ) -> Request {
-    let peer = peer
+    let near = near
         .apply(LinkMessageBuilder::<LinkUnspec>::new())
         .setns_by_fd(namespace.as_fd().as_raw_fd())
         .build();
-    let builder = host
-        .apply(LinkMessageBuilder::<LinkVeth>::new(host.name, ""))
-        .controller(controller)
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)));
+    let builder = far.apply(LinkMessageBuilder::<LinkVeth>::new(far.name, ""));
+    let builder = match place {
+        FarEnd::Port(controller) => builder.controller(controller),
+        FarEnd::In(namespace) => builder.setns_by_fd(namespace.as_fd().as_raw_fd()),
+    };
+    let builder = builder.set_info_data(InfoData::Veth(InfoVeth::Peer(near)));
     Request::create(RouteNetlinkMessage::NewLink(builder.build()))
+}
+
+/// Sets the alias.
+#[must_use]
+pub fn set_alias(ifindex: u32, alias: &str) -> Request {
+    set(LinkUnspec::new_with_index(ifindex).alias(alias))
 }
 
 /// Sets the alias, and has the kernel give the link no IPv6 address of its own:
@@ -111,6 +174,13 @@ pub fn set_alias_and_no_ipv6(ifindex: u32, alias: &str) -> Request {
     set(LinkUnspec::new_with_index(ifindex)
         .alias(alias)
         .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![no_address])))
+}
+
+/// Has the bridge let a port reach only ports that are not isolated, or all.
+#[must_use]
+pub fn set_isolated(ifindex: u32, isolated: bool) -> Request {
+    let port = LinkBridgePort::new(ifindex).isolated(isolated);
+    Request::change(RouteNetlinkMessage::NewLink(port.build()))
 }
 
 /// Has the bridge flood multicast out of one of its ports, or not.
@@ -193,6 +263,7 @@ fn parse(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::IfAlias(alias) => link.alias = alias,
             LinkAttribute::Address(mac) => link.mac = mac,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Link(peer) => link.peer = peer,
             LinkAttribute::Controller(controller) => link.controller = controller,
             LinkAttribute::Group(group) => link.group = group,
             LinkAttribute::PropList(properties) => {
@@ -207,8 +278,25 @@ fn parse(message: RouteNetlinkMessage) -> Option<Link> {
                     match info {
                         LinkInfo::Kind(kind) => link.kind = kind.to_string(),
                         LinkInfo::PortData(InfoPortData::BridgePort(options)) => {
-                            link.multicast_flood =
-                                options.contains(&InfoBridgePort::MulticastFlood(true));
+                            let has = |option| options.contains(&option);
+                            link.multicast_flood = has(InfoBridgePort::MulticastFlood(true));
+                            link.isolated = has(InfoBridgePort::Isolated(true));
+                        }
+                        LinkInfo::Data(InfoData::Bridge(options)) => {
+                            for option in options {
+                                match option {
+                                    InfoBridge::StpState(state) => {
+                                        link.bridge.stp = state != BridgeStpState::Disabled;
+                                    }
+                                    InfoBridge::ForwardDelay(delay) => {
+                                        link.bridge.forward_delay = delay;
+                                    }
+                                    InfoBridge::VlanFiltering(on) => {
+                                        link.bridge.vlan_filtering = on;
+                                    }
+                                    _ => {}
+                                }
+                            }
                         }
                         _ => {}
                     }

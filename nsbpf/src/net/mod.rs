@@ -6,15 +6,17 @@
 //! many requests in one system call.
 
 pub mod address;
+pub mod container;
 pub mod echo;
 pub mod enter;
 pub mod filter;
-mod forwarding;
 pub mod link;
 pub mod netns;
 pub mod nsid;
 pub mod route;
 pub mod socket;
+pub(crate) mod sysctl;
+pub mod vlan;
 
 pub use netns::NetNs;
 pub use socket::{Netlink, NetlinkError};

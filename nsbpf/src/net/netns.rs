@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -12,11 +12,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::mount_bind;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
+use super::link;
 use super::socket::{Netlink, NetlinkError};
-use super::{forwarding, link};
 
 /// File system type of namespace files (`NSFS_MAGIC`).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
+/// Asks which kind of namespace it is (`include/uapi/linux/nsfs.h`).
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// Why a namespace could not be made or entered.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +61,25 @@ impl NetNs {
     /// Opens the namespace that a file holds. `Ok(None)` when the file is an
     /// ordinary one: no namespace is mounted on it.
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = rustix::fs::open(
-            path,
-            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-            Mode::empty(),
-        )?;
-        let is_namespace = rustix::fs::fstatfs(&file)?.f_type as i64 == NSFS_MAGIC;
-        Ok(is_namespace.then_some(Self { file }))
+        Self::open_with(path, OFlags::NOFOLLOW)
+    }
+
+    fn open_with(path: &Path, flags: OFlags) -> io::Result<Option<Self>> {
+        // A file that is none must not block, or do anything.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | flags;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        if rustix::fs::fstatfs(&file)?.f_type as i64 != NSFS_MAGIC {
+            return Ok(None);
+        }
+        // SAFETY: the file is open, and the request takes no argument.
+        let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+        Ok((kind == libc::CLONE_NEWNET).then_some(Self { file }))
+    }
+
+    /// Opens the namespace that a file of somebody else's leads to. `Ok(None)` when
+    /// it is another kind of file.
+    pub fn find(path: &Path) -> io::Result<Option<Self>> {
+        Self::open_with(path, OFlags::empty())
     }
 
     /// The calling thread's namespace.
@@ -80,9 +94,9 @@ impl NetNs {
         rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_ino)
     }
 
-    /// Makes the namespace forward packets between its interfaces, or not.
-    pub fn set_forwarding(&self, forwards: bool) -> io::Result<()> {
-        self.run(|| forwarding::set_here(forwards))?
+    /// The same namespace, once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.file.try_clone().map(|file| Self { file })
     }
 
     /// Runs a function inside the namespace, on a thread of its own: no other
@@ -100,18 +114,30 @@ impl NetNs {
     }
 
     /// Visits each of the namespaces, from one thread: opens a socket there, and
-    /// looks whether it forwards.
-    pub fn visit_all(namespaces: &[&Self]) -> io::Result<Vec<(Netlink, bool)>> {
+    /// does some work, which is told the place of the namespace in the list.
+    pub fn visit_all<T: Send>(
+        namespaces: &[&Self],
+        mut work: impl FnMut(usize) -> io::Result<T> + Send,
+    ) -> io::Result<Vec<(Netlink, T)>> {
         visit(|| {
-            namespaces
-                .iter()
-                .map(|namespace| {
-                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-                    let netlink = Netlink::open().map_err(io::Error::other)?;
-                    Ok((netlink, forwarding::here()?))
-                })
-                .collect()
+            let mut seen = Vec::with_capacity(namespaces.len());
+            for (place, namespace) in namespaces.iter().enumerate() {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                let netlink = Netlink::open().map_err(io::Error::other)?;
+                seen.push((netlink, work(place)?));
+            }
+            Ok(seen)
         })
+    }
+
+    /// Mounts the namespace on a file, which must not exist yet.
+    pub fn mount_on(&self, path: &Path) -> Result<(), NetNsError> {
+        let failed = |operation| {
+            move |source: io::Error| NetNsError::Io { operation, path: path.to_owned(), source }
+        };
+        File::create_new(path).map_err(failed("create"))?;
+        mount_bind(format!("/proc/self/fd/{}", self.file.as_raw_fd()), path)
+            .map_err(|errno| failed("mount a network namespace on")(errno.into()))
     }
 
     /// Makes a namespace for each of the files, prepares it, and mounts it on

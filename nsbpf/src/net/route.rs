@@ -4,24 +4,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
 };
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::socket::{Netlink, NetlinkError, Request};
 
 /// Says who made a route (`rtm_protocol`); free in `rt_protos`.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x6e);
 
-/// A route through a gateway.
+/// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Where it leads.
     pub to: IpNet,
-    /// The gateway.
-    pub via: IpAddr,
-    /// The interface that the gateway is behind.
+    /// The gateway; `None` when the destination is on the link itself.
+    pub via: Option<IpAddr>,
+    /// Whether the gateway is on the link although no subnet says so.
+    pub onlink: bool,
+    /// The interface that it goes by.
     pub ifindex: u32,
 }
 
@@ -44,27 +46,33 @@ pub fn list(netlink: &mut Netlink) -> Result<Vec<Route>, NetlinkError> {
 }
 
 fn message(route: &Route) -> RouteMessage {
-    let Route { to, via, ifindex } = *route;
-    match (to, via) {
-        (IpNet::V4(to), IpAddr::V4(via)) => RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(to.network(), to.prefix_len())
-            .gateway(via)
-            .output_interface(ifindex)
-            .protocol(PROTOCOL)
-            .build(),
-        (to, via) => {
-            let ipv6 = |ip: IpAddr| match ip {
-                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-                IpAddr::V6(ip) => ip,
-            };
-            RouteMessageBuilder::<Ipv6Addr>::new()
-                .destination_prefix(ipv6(to.network()), to.prefix_len())
-                .gateway(ipv6(via))
-                .output_interface(ifindex)
-                .protocol(PROTOCOL)
-                .build()
+    let Route { to, via, onlink, ifindex } = *route;
+    let mut message = match to {
+        IpNet::V4(to) => {
+            let mut builder = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(to.network(), to.prefix_len())
+                .output_interface(ifindex);
+            match via {
+                Some(IpAddr::V4(via)) => builder = builder.gateway(via),
+                // The kernel takes a route without a gateway only so.
+                _ => builder = builder.scope(RouteScope::Link),
+            }
+            builder.protocol(PROTOCOL).build()
         }
+        IpNet::V6(to) => {
+            let mut builder = RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(to.network(), to.prefix_len())
+                .output_interface(ifindex);
+            if let Some(IpAddr::V6(via)) = via {
+                builder = builder.gateway(via);
+            }
+            builder.protocol(PROTOCOL).build()
+        }
+    };
+    if onlink {
+        message.header.flags |= RouteFlags::Onlink;
     }
+    message
 }
 
 fn parse(message: RouteNetlinkMessage) -> Option<Route> {
@@ -87,11 +95,12 @@ fn parse(message: RouteNetlinkMessage) -> Option<Route> {
             _ => {}
         }
     }
-    let via = via?;
-    let everywhere = match via {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    let everywhere = match message.header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
     };
     let to = IpNet::new(to.unwrap_or(everywhere), destination_prefix_length).ok()?;
-    Some(Route { to, via, ifindex: oif? })
+    let onlink = message.header.flags.contains(RouteFlags::Onlink);
+    Some(Route { to, via, onlink, ifindex: oif? })
 }

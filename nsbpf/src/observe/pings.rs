@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::lab::{Lab, Name};
+use crate::lab::{Attachment, Lab, LinkId, Name};
 use crate::net::NetNs;
 use crate::net::echo::Echo;
 
@@ -26,14 +26,26 @@ pub struct Pair {
     pub target: IpAddr,
 }
 
-/// Pairs that must reach each other: neighbours in a ring around each subnet of
-/// each bridge. Two namespaces ping both ways.
+/// Pairs that should reach each other: neighbours in a ring around each subnet of
+/// each bridge, VLAN or veth pair. Two namespaces ping both ways.
 #[must_use]
 pub fn ring(lab: &Lab) -> Vec<Pair> {
     let mut subnets: BTreeMap<_, Vec<(Name, IpNet)>> = BTreeMap::new();
     for (id, interface) in lab.interfaces() {
+        // Isolated ports reach none of their kind.
+        let segment = match &interface.attachment {
+            Attachment::Port(port) if port.isolated => continue,
+            Attachment::Port(port) => {
+                let untagged = port.vlans.as_ref().and_then(|vlans| vlans.untagged);
+                (LinkId::Bridge(port.bridge.clone()), untagged)
+            }
+            Attachment::Peer(peer) => (LinkId::Interface((&id).min(peer).clone()), None),
+        };
+        if !interface.up {
+            continue;
+        }
         for address in &interface.addresses {
-            let subnet = (interface.bridge.clone(), address.trunc());
+            let subnet = (segment.clone(), address.trunc());
             subnets.entry(subnet).or_default().push((id.namespace.clone(), *address));
         }
     }

@@ -71,9 +71,11 @@ impl Watch {
             .objects
             .values()
             .filter_map(|object| match object {
-                Object::Veth(veth) => Some((veth.id.clone(), veth.number)),
+                Object::Veth(veth) => Some(veth.ports()),
                 _ => None,
             })
+            .flatten()
+            .map(|(id, number)| (id.clone(), number))
             .collect();
         // Numbers follow the order of the lab file.
         ports.sort_by_key(|(_, number)| *number);

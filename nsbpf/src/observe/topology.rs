@@ -1,13 +1,16 @@
 //! What a lab is made of now, as a report: from the observed state alone.
 
-use std::fmt::Write as _;
+mod text;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::lab::{InterfaceId, Name};
-use crate::state::{HookPoint, IngressHook, Key, Object, State, Veth};
+use crate::lab::{InterfaceId, LinkId, Name, SysctlName};
+use crate::state::{
+    Bridge, Far, HookPoint, IngressHook, Key, Object, Place, PortVlans, State, Veth,
+};
 
 /// A lab.
 #[derive(Debug, Serialize)]
@@ -30,10 +33,20 @@ pub struct Topology {
 pub struct BridgeReport {
     /// Its name.
     pub name: String,
+    /// The namespace that it is in; `None` for the host's.
+    pub namespace: Option<String>,
     /// In bytes.
     pub mtu: u32,
     /// Whether it is up.
     pub up: bool,
+    /// Whether it takes part in the spanning tree protocol.
+    pub stp: bool,
+    /// Whether it looks at VLANs.
+    pub vlan_filtering: bool,
+    /// Whether the host lets out what is on it.
+    pub uplink: bool,
+    /// All of its addresses.
+    pub addresses: Vec<IpNet>,
     /// Interfaces on it, as `namespace/interface`.
     pub interfaces: Vec<String>,
 }
@@ -43,12 +56,25 @@ pub struct BridgeReport {
 pub struct NamespaceReport {
     /// Its name.
     pub name: String,
-    /// Whether it forwards packets.
+    /// Whether it is somebody else's, and the lab only wires it.
+    pub adopted: bool,
+    /// Whether the lab made it forward packets.
     pub router: bool,
+    /// Settings that the lab changed, as they are now.
+    pub sysctls: Vec<SysctlReport>,
     /// Its interfaces.
     pub interfaces: Vec<InterfaceReport>,
-    /// Its routes through gateways, those that the lab made.
+    /// Its routes, those that the lab made.
     pub routes: Vec<RouteReport>,
+}
+
+/// A setting of a namespace.
+#[derive(Debug, Serialize)]
+pub struct SysctlReport {
+    /// Its name, with dots.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// An interface.
@@ -58,12 +84,20 @@ pub struct InterfaceReport {
     pub name: String,
     /// Its port number.
     pub port: u16,
-    /// The name of the other end.
-    pub host_end: String,
+    /// The name of the other end of its veth pair.
+    pub far_end: String,
     /// The bridge that the other end is a port of.
     pub bridge: Option<String>,
+    /// The interface that the other end is, as `namespace/interface`.
+    pub peer: Option<String>,
+    /// The VLANs of the port; none where its bridge looks at none.
+    pub vlans: Vec<VlanReport>,
+    /// Whether the port reaches only ports that are not isolated.
+    pub isolated: bool,
     /// Its hardware address; `None` when it is not there.
     pub mac: Option<String>,
+    /// Largest packet, in bytes; `None` when it is not there.
+    pub mtu: Option<u32>,
     /// Whether it is up.
     pub up: bool,
     /// All of its addresses, the kernel's own included.
@@ -72,14 +106,25 @@ pub struct InterfaceReport {
     pub hooks: Vec<&'static str>,
 }
 
+/// A VLAN of a port.
+#[derive(Debug, Serialize)]
+pub struct VlanReport {
+    /// Its number.
+    pub vlan: u16,
+    /// Whether packets without a tag that come in are of it.
+    pub pvid: bool,
+    /// Whether its packets go out without a tag.
+    pub untagged: bool,
+}
+
 /// A route.
 #[derive(Debug, Serialize)]
 pub struct RouteReport {
     /// Where it leads.
     pub to: IpNet,
-    /// The gateway.
-    pub via: IpAddr,
-    /// The interface that the gateway is behind.
+    /// The gateway; `None` when the destination is on the link itself.
+    pub via: Option<IpAddr>,
+    /// What it goes by.
     pub interface: String,
 }
 
@@ -88,31 +133,21 @@ impl Topology {
     #[must_use]
     pub fn new(lab: &Name, state: &State) -> Self {
         let objects = || state.objects.values();
-        let veths = || {
-            let mut veths: Vec<&Veth> = objects()
-                .filter_map(|object| match object {
-                    Object::Veth(veth) => Some(veth),
-                    _ => None,
-                })
-                .collect();
-            veths.sort_by_key(|veth| veth.number);
-            veths
-        };
+        let mut ports: Vec<(InterfaceId, u16, &Veth)> = objects()
+            .filter_map(|object| match object {
+                Object::Veth(veth) => Some(veth),
+                _ => None,
+            })
+            .flat_map(|veth| veth.ports().map(move |(id, number)| (id.clone(), number, veth)))
+            .collect();
+        ports.sort_by_key(|(_, number, _)| *number);
         let bridges = objects().filter_map(|object| match object {
-            Object::Bridge(bridge) => Some(BridgeReport {
-                name: bridge.name.to_string(),
-                mtu: bridge.end.mtu,
-                up: bridge.up,
-                interfaces: veths()
-                    .iter()
-                    .filter(|veth| veth.bridge.as_ref() == Some(&bridge.name))
-                    .map(|veth| veth.id.to_string())
-                    .collect(),
-            }),
+            Object::Bridge(one) => Some(bridge(one, &ports, state)),
             _ => None,
         });
         let namespaces = objects().filter_map(|object| match object {
-            Object::Netns(netns) => Some(namespace(&netns.name, &veths(), state)),
+            Object::Netns(netns) => Some(namespace(&netns.name, false, &ports, state)),
+            Object::Adopted(adopted) => Some(namespace(&adopted.name, true, &ports, state)),
             _ => None,
         });
         let ingress = match state.objects.get(&Key::Datapath) {
@@ -127,82 +162,119 @@ impl Topology {
             namespaces: namespaces.collect(),
         }
     }
+}
 
-    /// The report as a person reads it.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = self.lab.clone();
-        // Writing to a string does not fail.
-        if let Some(ingress) = self.ingress {
-            let hook = match ingress {
-                IngressHook::Tc => "tc",
-                IngressHook::Xdp => "XDP",
-            };
-            let _ = write!(text, ", counted at {hook} ingress and tc egress");
-        }
-        text.push('\n');
-        for BridgeReport { name, mtu, up, interfaces } in &self.bridges {
-            let state = if *up { "" } else { ", down" };
-            let _ = writeln!(text, "  bridge {name}, MTU {mtu}{state}");
-            for interface in interfaces {
-                let _ = writeln!(text, "    {interface}");
-            }
-        }
-        for namespace in &self.namespaces {
-            let router = if namespace.router { ", router" } else { "" };
-            let _ = writeln!(text, "  namespace {}{router}", namespace.name);
-            for interface in &namespace.interfaces {
-                let _ = writeln!(text, "    {}", interface.line());
-            }
-            for RouteReport { to, via, interface } in &namespace.routes {
-                let _ = writeln!(text, "    route to {to} via {via} ({interface})");
-            }
-        }
-        text
+fn bridge(bridge: &Bridge, ports: &[(InterfaceId, u16, &Veth)], state: &State) -> BridgeReport {
+    let Bridge { name, place, number: _, end, up, options } = bridge;
+    let on_it = |veth: &Veth| match &veth.far {
+        Far::Port(port) => port.bridge.as_ref() == Some(name),
+        Far::Peer(_) => false,
+    };
+    let uplink = match state.objects.get(&Key::Uplink) {
+        Some(Object::Uplink(uplink)) => uplink.bridges.contains_key(name),
+        _ => false,
+    };
+    BridgeReport {
+        name: name.to_string(),
+        namespace: match place {
+            Place::Host => None,
+            Place::Netns(name) => Some(name.to_string()),
+        },
+        mtu: end.mtu,
+        up: *up,
+        stp: options.stp,
+        vlan_filtering: options.vlan_filtering,
+        uplink,
+        addresses: addresses(&LinkId::Bridge(name.clone()), state),
+        interfaces: ports
+            .iter()
+            .filter(|(_, _, veth)| on_it(veth))
+            .map(|(id, ..)| id.to_string())
+            .collect(),
     }
 }
 
-impl InterfaceReport {
-    fn line(&self) -> String {
-        let Self { name, port: _, host_end, bridge, mac, up, addresses, hooks } = self;
-        let bridge = bridge.as_deref().unwrap_or("nothing");
-        let mac = mac.as_deref().unwrap_or("not there");
-        let state = if *up { "" } else { ", down" };
-        let hooks = if hooks.is_empty() { ", not counted" } else { "" };
-        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        let addresses = addresses.join(" ");
-        format!("{name} on {bridge} by {host_end}, {mac}{state}{hooks}: {addresses}")
-    }
-}
-
-fn namespace(name: &Name, veths: &[&Veth], state: &State) -> NamespaceReport {
-    let inside = veths.iter().filter(|veth| veth.id.namespace == *name);
+fn namespace(
+    name: &Name,
+    adopted: bool,
+    ports: &[(InterfaceId, u16, &Veth)],
+    state: &State,
+) -> NamespaceReport {
     let routes = state.objects.values().filter_map(|object| match object {
-        Object::Route(route) if route.id.namespace == *name => Some(RouteReport {
+        Object::Route(route) if route.namespace == *name => Some(RouteReport {
             to: route.to,
             via: route.via,
-            interface: route.id.interface.to_string(),
+            interface: match &route.dev {
+                LinkId::Bridge(bridge) => bridge.to_string(),
+                LinkId::Interface(id) => id.interface.to_string(),
+            },
         }),
         _ => None,
     });
+    let sysctls: Vec<(&SysctlName, &String)> = state
+        .objects
+        .values()
+        .filter_map(|object| match object {
+            Object::Sysctl(sysctl) if sysctl.namespace == *name => {
+                Some((&sysctl.name, &sysctl.value))
+            }
+            _ => None,
+        })
+        .collect();
+    let forwards =
+        |switch: &str| sysctls.iter().any(|(name, value)| name.as_str() == switch && *value == "1");
     NamespaceReport {
         name: name.to_string(),
-        router: state.objects.contains_key(&Key::Forwarding(name.clone())),
-        interfaces: inside.map(|veth| interface(veth, state)).collect(),
+        adopted,
+        router: SysctlName::FORWARDING.into_iter().all(forwards),
+        interfaces: ports
+            .iter()
+            .filter(|(id, ..)| id.namespace == *name)
+            .map(|(id, number, veth)| interface(id, *number, veth, state))
+            .collect(),
         routes: routes.collect(),
+        sysctls: sysctls
+            .iter()
+            .map(|(name, value)| SysctlReport { name: name.to_string(), value: (*value).clone() })
+            .collect(),
     }
 }
 
-fn interface(veth: &Veth, state: &State) -> InterfaceReport {
-    let Veth { id, number, host, inner, bridge, up: _ } = veth;
+fn interface(id: &InterfaceId, number: u16, veth: &Veth, state: &State) -> InterfaceReport {
+    let (far_end, own_end) = match &veth.far {
+        Far::Port(port) => (Some(&port.end), veth.near.as_ref()),
+        Far::Peer(peer) if *id == veth.id => (Some(&peer.end), veth.near.as_ref()),
+        Far::Peer(peer) => (veth.near.as_ref(), Some(&peer.end)),
+    };
+    let (bridge, isolated, peer) = match &veth.far {
+        Far::Port(port) => (port.bridge.as_ref(), port.isolated, None),
+        Far::Peer(peer) if *id == veth.id => (None, false, Some(&peer.id)),
+        Far::Peer(_) => (None, false, Some(&veth.id)),
+    };
+    let of = LinkId::Interface(id.clone());
+    let vlans = match state.objects.get(&Key::Vlans(of.clone())) {
+        Some(Object::Vlans(PortVlans { vlans, .. })) => vlans
+            .iter()
+            .map(|(vlan, tagging)| VlanReport {
+                vlan: *vlan,
+                pvid: tagging.pvid,
+                untagged: tagging.untagged,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
     InterfaceReport {
         name: id.interface.to_string(),
-        port: *number,
-        host_end: host.name.clone(),
-        bridge: bridge.as_ref().map(ToString::to_string),
-        mac: inner.as_ref().map(|end| end.mac.map(|byte| format!("{byte:02x}")).join(":")),
+        port: number,
+        far_end: far_end.map(|end| end.name.clone()).unwrap_or_default(),
+        bridge: bridge.map(ToString::to_string),
+        peer: peer.map(ToString::to_string),
+        vlans,
+        isolated,
+        mac: own_end.map(|end| end.mac.map(|byte| format!("{byte:02x}")).join(":")),
+        mtu: own_end.map(|end| end.mtu),
         up: state.objects.contains_key(&Key::Up(id.clone())),
-        addresses: addresses(id, state),
+        addresses: addresses(&of, state),
         hooks: [
             (HookPoint::TcIngress, "tc ingress"),
             (HookPoint::Xdp, "XDP"),
@@ -218,10 +290,10 @@ fn interface(veth: &Veth, state: &State) -> InterfaceReport {
     }
 }
 
-fn addresses(id: &InterfaceId, state: &State) -> Vec<IpNet> {
-    let of_interface = |object: &Object| match object {
-        Object::Address(address) if address.id == *id => Some(address.address),
+fn addresses(of: &LinkId, state: &State) -> Vec<IpNet> {
+    let is_its = |object: &Object| match object {
+        Object::Address(address) if address.of == *of => Some(address.address),
         _ => None,
     };
-    state.objects.values().filter_map(of_interface).collect()
+    state.objects.values().filter_map(is_its).collect()
 }

@@ -1,19 +1,21 @@
 //! What the kernel should have for a lab.
 
-use std::collections::{BTreeSet, HashMap};
+mod number;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nsbpf_common::ABI_VERSION;
 use nsbpf_common::port::{self, Slot};
 
 use super::PlanError;
-use crate::lab::{self, InterfaceId, InterfaceName, Lab};
+use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name};
 use crate::state::{
-    Address, Bridge, Datapath, End, Flood, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress,
-    Object, Objects, Route, State, Up, Veth,
+    Address, Adopted, Bridge, BridgeOptions, BridgePort, Datapath, Device, End, Far, Flood, Hook,
+    HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Peer, Place, PortVlans,
+    Route, State, Sysctl, Tagging, Up, Uplink, Veth,
 };
+use number::Numbers;
 
-/// Numbers of a slot: interfaces from below, bridges from above.
-const NUMBERS: usize = 1 << 16;
 /// Ports that a datapath has room for at least: a lab that grows a little keeps
 /// its maps, and so its counters.
 const MIN_CAPACITY: u32 = 64;
@@ -21,8 +23,8 @@ const MIN_CAPACITY: u32 = 64;
 /// How a lab is to run, besides what the lab says.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where packets from a namespace meet the datapath.
-    pub ingress: IngressHook,
+    /// Where packets from a namespace meet the datapath; `None` for no datapath.
+    pub ingress: Option<IngressHook>,
     /// Digest of the object that holds the programs.
     pub object: String,
     /// Whether the programs log what they cannot count.
@@ -32,137 +34,257 @@ pub struct Settings {
 /// The objects of a lab. Those that `state` has keep their numbers, others get
 /// free ones, so that the same lab and state always lead to the same objects.
 pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects, PlanError> {
-    let slot = state.slot().map_or_else(|| free_slot(lab, state), Ok)?;
+    let slot = state.slot().map_or_else(|| number::free_slot(lab, state), Ok)?;
+    let mut desired = Desired {
+        lab,
+        slot,
+        bridges: lab.bridges.iter().map(|bridge| (&bridge.name, bridge)).collect(),
+        links: HashMap::new(),
+        objects: Objects::new(),
+    };
     let mut numbers = Numbers::new(state);
-    let mut objects = Objects::new();
-    let mut add = |object: Object| objects.insert(object.key(), object);
-    add(Object::Folder(slot));
-    for lab::Bridge { name, mtu } in &lab.bridges {
-        let number = numbers.of_bridge(name)?;
-        let mac = slot.mac(number, port::End::Host);
-        let (name, end) = (name.clone(), end(name.as_str(), slot, mac, *mtu));
-        add(Object::Bridge(Bridge { name, number, end, up: true }));
-    }
+    desired.add(Object::Folder(slot));
     for namespace in &lab.namespaces {
-        let (name, progress) = (namespace.name.clone(), NetnsProgress::Whole);
-        if namespace.router {
-            add(Object::Forwarding(name.clone()));
-        }
-        add(Object::Netns(Netns { name, progress }));
+        desired.namespace(namespace, state)?;
     }
-    let mut capacity = MIN_CAPACITY;
-    let mtus: HashMap<&InterfaceName, u32> =
-        lab.bridges.iter().map(|bridge| (&bridge.name, bridge.mtu)).collect();
+    for bridge in &lab.bridges {
+        desired.bridge(bridge, numbers.of_bridge(&bridge.name)?);
+    }
     let mut ports = HashMap::new();
+    for (id, _) in lab.interfaces() {
+        let number = numbers.of_interface(&id)?;
+        ports.insert(id, number);
+    }
     for (id, interface) in lab.interfaces() {
-        let number = numbers.of_interface(&Key::Veth(id.clone()))?;
-        capacity = capacity.max((u32::from(number) + 1).next_power_of_two());
-        ports.insert(id.clone(), number);
-        let host_name = InterfaceName::of_host_end(&id.namespace, &id.interface);
-        let mtu = mtus.get(&interface.bridge).copied().unwrap_or(lab::DEFAULT_MTU);
-        let host_mac = slot.mac(number, port::End::Host);
-        let mac = interface.mac.unwrap_or_else(|| slot.mac(number, port::End::Namespace));
-        add(Object::Veth(Veth {
-            id: id.clone(),
-            number,
-            host: end(host_name.as_str(), slot, host_mac, mtu),
-            inner: Some(end(id.interface.as_str(), slot, mac, mtu)),
-            bridge: Some(interface.bridge.clone()),
-            up: true,
-        }));
-        for address in &interface.addresses {
-            let (id, address) = (id.clone(), *address);
-            add(Object::Address(Address { id, number, address, ours: true }));
-        }
-        let ingress = match settings.ingress {
-            IngressHook::Tc => HookPoint::TcIngress,
-            IngressHook::Xdp => HookPoint::Xdp,
-        };
-        for point in [ingress, HookPoint::TcEgress] {
-            add(Object::Hook(Hook { id: id.clone(), number, point, current: true }));
-        }
-        add(Object::Flood(Flood { id: id.clone(), number }));
-        add(Object::Up(Up { id, number }));
+        desired.pair(&id, interface, &ports);
+    }
+    for (id, interface) in lab.interfaces() {
+        desired.interface(&id, interface, settings.ingress);
     }
     for namespace in &lab.namespaces {
-        for route in &namespace.routes {
-            let (namespace, interface) = (namespace.name.clone(), route.interface.clone());
-            let id = InterfaceId { namespace, interface };
-            let number = ports.get(&id).copied().unwrap_or_default();
-            add(Object::Route(Route { id, number, to: route.to, via: route.via }));
+        desired.settings_and_routes(namespace);
+    }
+    desired.uplink();
+    if let Some(ingress) = settings.ingress {
+        let highest = ports.values().copied().max().map_or(0, u32::from);
+        let mut port_capacity = (highest + 1).next_power_of_two().max(MIN_CAPACITY);
+        if let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) {
+            port_capacity = port_capacity.max(datapath.port_capacity);
+        }
+        desired.add(Object::Datapath(Datapath {
+            abi: ABI_VERSION,
+            object: settings.object.clone(),
+            ingress,
+            log: settings.log,
+            port_base: slot.base(),
+            port_capacity,
+        }));
+    }
+    Ok(desired.objects)
+}
+
+struct Desired<'a> {
+    lab: &'a Lab,
+    slot: Slot,
+    bridges: HashMap<&'a InterfaceName, &'a lab::Bridge>,
+    /// The link objects that interfaces are ends of.
+    links: HashMap<InterfaceId, Veth>,
+    objects: Objects,
+}
+
+impl Desired<'_> {
+    fn add(&mut self, object: Object) {
+        self.objects.insert(object.key(), object);
+    }
+
+    fn namespace(&mut self, namespace: &lab::Namespace, state: &State) -> Result<(), PlanError> {
+        let name = namespace.name.clone();
+        self.add(if namespace.adopted.is_some() {
+            let inode = state.found.get(&name).copied();
+            let inode = inode.ok_or_else(|| PlanError::NotFound(name.clone()))?;
+            Object::Adopted(Adopted { name, inode })
+        } else {
+            Object::Netns(Netns { name, progress: NetnsProgress::Whole })
+        });
+        Ok(())
+    }
+
+    fn end(&self, name: &str, mac: [u8; 6], mtu: u32) -> End {
+        End { name: name.to_owned(), mac, mtu, group: self.slot.group() }
+    }
+
+    fn bridge(&mut self, bridge: &lab::Bridge, number: u16) {
+        let lab::Bridge { name, namespace, mtu, addresses, stp, forward_delay, vlan, uplink: _ } =
+            bridge;
+        let mac = self.slot.mac(number, port::End::Host);
+        let made = Bridge {
+            name: name.clone(),
+            place: place(namespace.as_ref()),
+            number,
+            end: self.end(name.as_str(), mac, *mtu),
+            up: true,
+            options: BridgeOptions {
+                stp: *stp,
+                forward_delay: u32::from(*forward_delay) * 100,
+                vlan_filtering: vlan.is_some(),
+                netfilter: false,
+            },
+        };
+        let device = made.device();
+        self.add(Object::Bridge(made));
+        let of = LinkId::Bridge(name.clone());
+        for address in addresses {
+            let (of, device) = (of.clone(), device.clone());
+            self.add(Object::Address(Address { of, device, address: *address, ours: true }));
+        }
+        if let Some(vlan) = vlan {
+            let vlans = lab::Vlans { untagged: Some(*vlan), tagged: BTreeSet::new() };
+            self.vlans(of, name, device, &vlans);
         }
     }
-    if let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) {
-        capacity = capacity.max(datapath.port_capacity);
+
+    fn vlans(&mut self, of: LinkId, bridge: &InterfaceName, device: Device, vlans: &lab::Vlans) {
+        let lab::Vlans { untagged, tagged } = vlans;
+        let mut all: BTreeMap<u16, Tagging> =
+            tagged.iter().map(|vlan| (*vlan, Tagging::default())).collect();
+        all.extend(untagged.map(|vlan| (vlan, Tagging { pvid: true, untagged: true })));
+        let bridge = bridge.clone();
+        self.add(Object::Vlans(PortVlans { of, bridge, device, vlans: all }));
     }
-    add(Object::Datapath(Datapath {
-        abi: ABI_VERSION,
-        object: settings.object.clone(),
-        ingress: settings.ingress,
-        log: settings.log,
-        port_base: slot.base(),
-        port_capacity: capacity,
-    }));
-    Ok(objects)
-}
 
-fn end(name: &str, slot: Slot, mac: [u8; 6], mtu: u32) -> End {
-    End { name: name.to_owned(), mac, mtu, group: slot.group() }
-}
+    /// The veth pair that an interface is the first end of.
+    fn pair(
+        &mut self,
+        id: &InterfaceId,
+        interface: &lab::Interface,
+        ports: &HashMap<InterfaceId, u16>,
+    ) {
+        let number = ports.get(id).copied().unwrap_or_default();
+        let mac = interface.mac.unwrap_or_else(|| self.slot.mac(number, port::End::Namespace));
+        let near = Some(self.end(id.interface.as_str(), mac, interface.mtu));
+        let far = match &interface.attachment {
+            Attachment::Peer(other) if other < id => return,
+            Attachment::Peer(other) => {
+                let number = ports.get(other).copied().unwrap_or_default();
+                let theirs = self.lab.interface(other).and_then(|other| other.mac);
+                let mac = theirs.unwrap_or_else(|| self.slot.mac(number, port::End::Namespace));
+                let end = self.end(other.interface.as_str(), mac, interface.mtu);
+                Far::Peer(Peer { id: other.clone(), number, end })
+            }
+            Attachment::Port(port) => {
+                let name = InterfaceName::of_port(&id.namespace, &id.interface);
+                let mac = self.slot.mac(number, port::End::Host);
+                let bridge = self.bridges.get(&port.bridge);
+                Far::Port(BridgePort {
+                    place: place(bridge.and_then(|bridge| bridge.namespace.as_ref())),
+                    end: self.end(name.as_str(), mac, interface.mtu),
+                    bridge: Some(port.bridge.clone()),
+                    isolated: port.isolated,
+                    up: true,
+                })
+            }
+        };
+        let veth = Veth { id: id.clone(), number, near, far };
+        for (id, _) in veth.ports() {
+            self.links.insert(id.clone(), veth.clone());
+        }
+        self.add(Object::Veth(veth));
+    }
 
-/// A slot that follows from the lab's name, or the next one that is free.
-fn free_slot(lab: &Lab, state: &State) -> Result<Slot, PlanError> {
-    let first = lab.name.hash() % u64::from(Slot::MAX);
-    (0..u64::from(Slot::MAX))
-        .map(|step| (first + step) % u64::from(Slot::MAX) + 1)
-        .filter_map(|number| u16::try_from(number).ok())
-        .filter(|number| !state.taken_slots.contains(number))
-        .find_map(Slot::new)
-        .ok_or(PlanError::NoSlot(state.taken_slots.len()))
-}
+    fn interface(
+        &mut self,
+        id: &InterfaceId,
+        interface: &lab::Interface,
+        ingress: Option<IngressHook>,
+    ) {
+        let Some(veth) = self.links.get(id) else { return };
+        let (device, behind) = (veth.device_of(id), veth.device_behind(id));
+        let of = LinkId::Interface(id.clone());
+        for address in &interface.addresses {
+            let (of, device) = (of.clone(), device.clone());
+            self.add(Object::Address(Address { of, device, address: *address, ours: true }));
+        }
+        if let Some(ingress) = ingress {
+            let ingress = match ingress {
+                IngressHook::Tc => HookPoint::TcIngress,
+                IngressHook::Xdp => HookPoint::Xdp,
+            };
+            for point in [ingress, HookPoint::TcEgress] {
+                let (id, device) = (id.clone(), behind.clone());
+                self.add(Object::Hook(Hook { id, device, point, current: true }));
+            }
+        }
+        if let Attachment::Port(port) = &interface.attachment {
+            let (id, bridge, device) = (id.clone(), port.bridge.clone(), behind.clone());
+            self.add(Object::Flood(Flood { id, bridge, device }));
+            if let Some(vlans) = &port.vlans {
+                self.vlans(of.clone(), &port.bridge, behind, vlans);
+            }
+        }
+        if interface.up {
+            self.add(Object::Up(Up { id: id.clone(), device }));
+        }
+    }
 
-/// Hands out numbers.
-struct Numbers<'a> {
-    state: &'a State,
-    used: BTreeSet<u16>,
-    next: u16,
-}
-
-impl<'a> Numbers<'a> {
-    fn new(state: &'a State) -> Self {
-        let used = state
-            .objects
-            .values()
-            .filter_map(|object| match object {
-                Object::Veth(veth) => Some(veth.number),
-                Object::Bridge(bridge) => Some(bridge.number),
+    fn device(&self, link: &LinkId) -> Option<Device> {
+        match link {
+            LinkId::Interface(id) => self.links.get(id).map(|veth| veth.device_of(id)),
+            LinkId::Bridge(name) => match self.objects.get(&Key::Bridge(name.clone())) {
+                Some(Object::Bridge(bridge)) => Some(bridge.device()),
                 _ => None,
+            },
+        }
+    }
+
+    fn settings_and_routes(&mut self, namespace: &lab::Namespace) {
+        for (name, value) in &namespace.sysctls {
+            let device = name.interface().and_then(|interface| {
+                let bridge = self.lab.bridges.iter().find(|bridge| {
+                    bridge.name.as_str() == interface
+                        && bridge.namespace.as_ref() == Some(&namespace.name)
+                });
+                let link = match bridge {
+                    Some(bridge) => LinkId::Bridge(bridge.name.clone()),
+                    None => LinkId::Interface(InterfaceId {
+                        namespace: namespace.name.clone(),
+                        interface: InterfaceName::new(interface).ok()?,
+                    }),
+                };
+                self.device(&link)
+            });
+            let (namespace, name) = (namespace.name.clone(), name.clone());
+            self.add(Object::Sysctl(Sysctl { namespace, name, value: value.clone(), device }));
+        }
+        for lab::Route { to, via, onlink, dev } in &namespace.routes {
+            let Some(device) = self.device(dev) else { continue };
+            self.add(Object::Route(Route {
+                namespace: namespace.name.clone(),
+                dev: dev.clone(),
+                device,
+                to: *to,
+                via: *via,
+                onlink: *onlink,
+            }));
+        }
+    }
+
+    fn uplink(&mut self) {
+        let bridges: BTreeMap<_, BTreeSet<_>> = self
+            .lab
+            .bridges
+            .iter()
+            .filter(|bridge| bridge.uplink)
+            .map(|bridge| {
+                let subnets = bridge.addresses.iter().map(ipnet::IpNet::trunc).collect();
+                (bridge.name.clone(), subnets)
             })
             .collect();
-        Self { state, used, next: 0 }
-    }
-
-    fn of_interface(&mut self, key: &Key) -> Result<u16, PlanError> {
-        if let Some(Object::Veth(veth)) = self.state.objects.get(key) {
-            return Ok(veth.number);
+        if !bridges.is_empty() {
+            self.add(Object::Uplink(Uplink { bridges, forwarding: true }));
         }
-        let number = (self.next..=u16::MAX).find(|number| !self.used.contains(number));
-        let number = self.take(number)?;
-        self.next = number;
-        Ok(number)
     }
+}
 
-    fn of_bridge(&mut self, name: &InterfaceName) -> Result<u16, PlanError> {
-        if let Some(Object::Bridge(bridge)) = self.state.objects.get(&Key::Bridge(name.clone())) {
-            return Ok(bridge.number);
-        }
-        let number = (0..=u16::MAX).rev().find(|number| !self.used.contains(number));
-        self.take(number)
-    }
-
-    fn take(&mut self, number: Option<u16>) -> Result<u16, PlanError> {
-        let number = number.ok_or(PlanError::TooManyPorts(NUMBERS))?;
-        self.used.insert(number);
-        Ok(number)
-    }
+fn place(namespace: Option<&Name>) -> Place {
+    namespace.map_or(Place::Host, |name| Place::Netns(name.clone()))
 }

@@ -4,8 +4,10 @@ mod desired;
 
 use std::collections::BTreeSet;
 
-use crate::lab::{InterfaceName, Name};
-use crate::state::{Address, Bridge, Key, NetnsProgress, Object, Objects, Owner, State, Veth};
+use crate::lab::Name;
+use crate::state::{
+    Address, Bridge, Far, Key, NetnsProgress, Object, Objects, Owner, Place, State, Stray, Veth,
+};
 
 pub use desired::{Settings, desired};
 
@@ -63,23 +65,35 @@ pub enum PlanError {
     },
     /// A link of that name is somebody else's.
     #[error(
-        "{what} needs the interface name `{name}`, but a link of that name exists already and {}: it was left as it is. {}",
-        described(owner), cure(owner, &format!("`ip link delete {name}`"))
+        "{what} needs the interface name `{name}`{}, but a link of that name exists already and {}: it was left as it is. {}",
+        in_place(place), described(owner), cure(owner, &format!("`ip link delete {name}`"))
     )]
     LinkTaken {
         /// Its name.
-        name: InterfaceName,
+        name: String,
+        /// Where it is.
+        place: Place,
         /// What wants it.
         what: String,
         /// Whose it is.
         owner: Owner,
     },
+    /// A namespace that the lab wires is nowhere.
+    #[error("the namespace `{0}` was not looked for")]
+    NotFound(Name),
     /// Every slot is in use.
     #[error("this host has {0} labs, and there is no room for another")]
     NoSlot(usize),
     /// More interfaces than numbers.
     #[error("the lab has more interfaces and bridges than the {0} that one lab can have")]
     TooManyPorts(usize),
+}
+
+fn in_place(place: &Place) -> String {
+    match place {
+        Place::Host => String::new(),
+        Place::Netns(name) => format!(" in namespace {name}"),
+    }
 }
 
 fn described(owner: &Owner) -> String {
@@ -110,9 +124,9 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
     let mut remade: BTreeSet<Key> = BTreeSet::new();
     // Parents come before what hangs on them, so one pass in order finds all.
     for (key, object) in &state.objects {
-        let with_parent = parent(object).is_some_and(|parent| gone.contains(&parent));
+        let lost = parents(object).iter().chain(&homes(object)).any(|key| gone.contains(key));
         let replaced = wanted.get(key).is_some_and(|to| to != object && !alters(object, to));
-        if with_parent || replaced || !wanted.contains_key(key) {
+        if lost || replaced || !wanted.contains_key(key) {
             gone.insert(key.clone());
         }
         if replaced {
@@ -121,7 +135,7 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
     }
     let mut steps = Vec::new();
     for (key, object) in state.objects.iter().rev() {
-        let with_parent = parent(object).is_some_and(|parent| gone.contains(&parent));
+        let with_parent = parents(object).iter().any(|parent| gone.contains(parent));
         if gone.contains(key) && !with_parent && !stays(object) {
             steps.push(Step::Remove(object.clone()));
         }
@@ -140,18 +154,38 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
     Ok(steps)
 }
 
-/// What an object hangs on: when that goes, the kernel takes it too.
-fn parent(object: &Object) -> Option<Key> {
-    let id = match object {
-        Object::Address(address) => &address.id,
-        Object::Hook(hook) => &hook.id,
-        Object::Up(up) => &up.id,
-        Object::Flood(flood) => &flood.id,
-        Object::Route(route) => &route.id,
-        Object::Forwarding(namespace) => return Some(Key::Netns(namespace.clone())),
-        _ => return None,
+/// What an object hangs on: when one of these goes, the kernel takes it too.
+fn parents(object: &Object) -> Vec<Key> {
+    let link = object.device().map(|device| Key::from(device.link.clone()));
+    let other = match object {
+        Object::Sysctl(sysctl) => Some(Key::Netns(sysctl.namespace.clone())),
+        Object::Stray(Stray { place: Place::Netns(name), .. }) => Some(Key::Netns(name.clone())),
+        Object::Vlans(vlans) => Some(Key::Bridge(vlans.bridge.clone())),
+        Object::Flood(flood) => Some(Key::Bridge(flood.bridge.clone())),
+        _ => None,
     };
-    Some(Key::Veth(id.clone()))
+    link.into_iter().chain(other).collect()
+}
+
+/// The namespaces of others that a link is in: when the lab is to use another one
+/// instead, the link has to be made there, and to be removed where it is.
+fn homes(object: &Object) -> Vec<Key> {
+    let adopted = |place: &Place| match place {
+        Place::Host => None,
+        Place::Netns(name) => Some(Key::Adopted(name.clone())),
+    };
+    match object {
+        Object::Bridge(bridge) => adopted(&bridge.place).into_iter().collect(),
+        Object::Veth(veth) => {
+            let near = Some(Key::Adopted(veth.id.namespace.clone()));
+            let far = match &veth.far {
+                Far::Port(port) => adopted(&port.place),
+                Far::Peer(peer) => Some(Key::Adopted(peer.id.namespace.clone())),
+            };
+            near.into_iter().chain(far).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Whether an object has to be put back where it was when another one is made
@@ -159,7 +193,10 @@ fn parent(object: &Object) -> Option<Key> {
 fn is_held_by(object: &Object, remade: &Key) -> bool {
     match (object, remade) {
         (Object::Hook(_), Key::Datapath) => true,
-        (Object::Veth(veth), Key::Bridge(bridge)) => veth.bridge.as_ref() == Some(bridge),
+        (Object::Veth(veth), Key::Bridge(bridge)) => match &veth.far {
+            Far::Port(port) => port.bridge.as_ref() == Some(bridge),
+            Far::Peer(_) => false,
+        },
         _ => false,
     }
 }
@@ -169,18 +206,32 @@ fn alters(from: &Object, to: &Object) -> bool {
     match (from, to) {
         (Object::Netns(from), Object::Netns(_)) => from.progress == NetnsProgress::Unpublished,
         (Object::Bridge(from), Object::Bridge(to)) => {
-            let Bridge { name: _, number, end, up: _ } = from;
-            *number == to.number && end.name == to.end.name
+            let Bridge { name: _, place, number, end, up: _, options: _ } = from;
+            *place == to.place && *number == to.number && end.name == to.end.name
         }
         (Object::Veth(from), Object::Veth(to)) => {
-            let Veth { id: _, number, host, inner, bridge: _, up: _ } = from;
-            let inner_name =
-                |veth: &Option<crate::state::End>| veth.as_ref().map(|end| end.name.clone());
+            let Veth { id: _, number, near, far } = from;
+            let name = |veth: &Veth| veth.near.as_ref().map(|end| end.name.clone());
             *number == to.number
-                && host.name == to.host.name
-                && inner_name(inner) == inner_name(&to.inner)
+                && near.as_ref().map(|end| end.name.clone()) == name(to)
+                && alters_far(far, &to.far)
         }
-        (Object::Hook(_), Object::Hook(_)) | (Object::Route(_), Object::Route(_)) => true,
+        (Object::Hook(from), Object::Hook(to)) => from.device == to.device,
+        (Object::Route(_), Object::Route(_))
+        | (Object::Sysctl(_), Object::Sysctl(_))
+        | (Object::Vlans(_), Object::Vlans(_))
+        | (Object::Flood(_), Object::Flood(_))
+        | (Object::Uplink(_), Object::Uplink(_)) => true,
+        _ => false,
+    }
+}
+
+fn alters_far(from: &Far, to: &Far) -> bool {
+    match (from, to) {
+        (Far::Port(from), Far::Port(to)) => from.place == to.place && from.end.name == to.end.name,
+        (Far::Peer(from), Far::Peer(to)) => {
+            from.id == to.id && from.number == to.number && from.end.name == to.end.name
+        }
         _ => false,
     }
 }
@@ -200,11 +251,24 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
                 }
             }
             Object::Bridge(bridge) => {
-                refuse_taken_link(state, &bridge.name, || format!("bridge {}", bridge.name))?;
+                let what = || format!("bridge {}", bridge.name);
+                refuse_taken(state, &bridge.place, bridge.name.as_str(), what)?;
             }
             Object::Veth(veth) => {
-                let name = InterfaceName::of_host_end(&veth.id.namespace, &veth.id.interface);
-                refuse_taken_link(state, &name, || format!("the host's end of {}", veth.id))?;
+                let near = Place::Netns(veth.id.namespace.clone());
+                let name = veth.id.interface.as_str();
+                refuse_taken(state, &near, name, || format!("interface {}", veth.id))?;
+                match &veth.far {
+                    Far::Port(port) => {
+                        let what = || format!("the bridge's end of {}", veth.id);
+                        refuse_taken(state, &port.place, &port.end.name, what)?;
+                    }
+                    Far::Peer(peer) => {
+                        let place = Place::Netns(peer.id.namespace.clone());
+                        let what = || format!("interface {}", peer.id);
+                        refuse_taken(state, &place, &peer.end.name, what)?;
+                    }
+                }
             }
             _ => {}
         }
@@ -212,16 +276,17 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn refuse_taken_link(
+fn refuse_taken(
     state: &State,
-    name: &InterfaceName,
+    place: &Place,
+    name: &str,
     what: impl FnOnce() -> String,
 ) -> Result<(), PlanError> {
-    match state.foreign_links.get(name.as_str()) {
+    match state.foreign_links.get(&(place.clone(), name.to_owned())) {
         None => Ok(()),
         Some(owner) => {
-            let (name, owner) = (name.clone(), owner.clone());
-            Err(PlanError::LinkTaken { name, what: what(), owner })
+            let (name, place, owner) = (name.to_owned(), place.clone(), owner.clone());
+            Err(PlanError::LinkTaken { name, place, what: what(), owner })
         }
     }
 }

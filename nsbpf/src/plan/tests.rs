@@ -7,6 +7,7 @@ const QUICKSTART: &str = include_str!("../../../labs/quickstart.yaml");
 const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
 
 fn settings(ingress: IngressHook) -> Settings {
+    let ingress = Some(ingress);
     Settings { ingress, object: "digest".to_owned(), log: false }
 }
 
@@ -21,7 +22,7 @@ fn carry_out(state: &mut State, steps: &[Step]) {
         match step {
             Step::Add(object) => {
                 assert!(!state.objects.contains_key(&step.key()), "{} twice", step.key());
-                if let Some(parent) = parent(object) {
+                for parent in parents(object) {
                     assert!(state.objects.contains_key(&parent), "{} before {parent}", step.key());
                 }
                 state.objects.insert(step.key(), object.clone());
@@ -32,7 +33,7 @@ fn carry_out(state: &mut State, steps: &[Step]) {
             Step::Remove(_) => {
                 let gone = step.key();
                 assert!(state.objects.remove(&gone).is_some(), "{gone} is not there");
-                state.objects.retain(|_, object| parent(object).as_ref() != Some(&gone));
+                state.objects.retain(|_, object| !parents(object).contains(&gone));
             }
         }
     }
@@ -137,7 +138,8 @@ fn what_others_have_is_refused_before_anything_is_planned() {
     let error = diff(&target, &state).unwrap_err().to_string();
     assert!(error.contains("`vnet1` exists already and was not made by nsbpf"), "{error}");
     state.foreign_netns.clear();
-    state.foreign_links.insert("vnet0-eth0".to_owned(), Owner::Lab("other".to_owned()));
+    let name = (Place::Host, "vnet0-eth0".to_owned());
+    state.foreign_links.insert(name, Owner::Lab("other".to_owned()));
     let error = diff(&target, &state).unwrap_err().to_string();
     assert!(error.contains("belongs to the lab `other`"), "{error}");
 }
@@ -146,7 +148,8 @@ fn what_others_have_is_refused_before_anything_is_planned() {
 fn a_stray_link_goes() {
     let mut state = up(QUICKSTART, IngressHook::Tc);
     let target = state.objects.clone();
-    let stray = Object::Stray(Stray { ifindex: 7, name: "half".to_owned() });
+    let stray = Stray { place: Place::Host, ifindex: 7, name: "half".to_owned() };
+    let stray = Object::Stray(stray);
     state.objects.insert(stray.key(), stray.clone());
     assert_eq!(diff(&target, &state).unwrap(), [Step::Remove(stray)]);
 }
@@ -171,7 +174,7 @@ fn a_renamed_inner_end_is_made_anew() {
     let mut state = up(QUICKSTART, IngressHook::Tc);
     let target = state.objects.clone();
     for object in state.objects.values_mut() {
-        if let Object::Veth(Veth { inner: Some(End { name, .. }), .. }) = object {
+        if let Object::Veth(Veth { near: Some(End { name, .. }), .. }) = object {
             "renamed".clone_into(name);
         }
     }

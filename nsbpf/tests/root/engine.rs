@@ -46,7 +46,8 @@ impl Up {
 
     #[track_caller]
     pub(crate) fn converge(&self, lab: &Lab, ingress: IngressHook) -> Converged {
-        let settings = Settings { ingress, object: OBJECT_DIGEST.to_owned(), log: false };
+        let settings =
+            Settings { ingress: Some(ingress), object: OBJECT_DIGEST.to_owned(), log: false };
         converge(&self.store, lab, &settings, &AtomicBool::new(false))
             .unwrap_or_else(|error| panic!("{error}"))
     }
@@ -279,7 +280,7 @@ fn altname() -> Result<(), Failed> {
     let lab = quickstart();
     let up = Up::new(&lab);
     let settings =
-        Settings { ingress: IngressHook::Tc, object: OBJECT_DIGEST.to_owned(), log: false };
+        Settings { ingress: Some(IngressHook::Tc), object: OBJECT_DIGEST.to_owned(), log: false };
     let error = converge(&up.store, &lab, &settings, &AtomicBool::new(false)).unwrap_err();
     assert!(error.to_string().contains("`br0`, but a link of that name exists already"), "{error}");
     ip(&["link", "delete", "q"]);
@@ -315,7 +316,7 @@ fn interrupt() -> Result<(), Failed> {
     let lab = quickstart();
     let up = Up::new(&lab);
     let settings =
-        Settings { ingress: IngressHook::Tc, object: OBJECT_DIGEST.to_owned(), log: false };
+        Settings { ingress: Some(IngressHook::Tc), object: OBJECT_DIGEST.to_owned(), log: false };
     let cancel = AtomicBool::new(false);
     let ended = AtomicBool::new(false);
     let error = std::thread::scope(|scope| {

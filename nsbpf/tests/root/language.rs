@@ -37,7 +37,8 @@ fn router() -> Result<(), Failed> {
         assert!(reaches(from, target), "{from} does not reach {target}");
     }
     let without = lab(&ROUTER.replace("router: true", "router: false"));
-    assert_eq!(up.converge(&without, IngressHook::Tc).steps, 1);
+    // IPv4 and IPv6.
+    assert_eq!(up.converge(&without, IngressHook::Tc).steps, 2);
     assert!(!reaches("left", "10.2.0.1"));
     assert!(!reaches("left", "fd02::1"));
     up.converge(&with, IngressHook::Tc);

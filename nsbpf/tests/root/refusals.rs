@@ -160,7 +160,7 @@ fn foreign_bridge() -> Result<(), Failed> {
 
 fn foreign_host_end() -> Result<(), Failed> {
     ip(&["link", "add", "vnet0-eth0", "type", "bridge"]);
-    let says = ["the host's end of vnet0/eth0 needs the interface name `vnet0-eth0`"];
+    let says = ["the bridge's end of vnet0/eth0 needs the interface name `vnet0-eth0`"];
     refused(|| run(&["run"]), 1, &says);
     ip(&["link", "delete", "vnet0-eth0"]);
     Ok(())

@@ -114,7 +114,7 @@ fn show() -> Result<(), Failed> {
             addresses.sort();
             told.sort_unstable();
             assert_eq!(told, addresses);
-            let host = &ip_json(&["link", "show", interface["host_end"].as_str().unwrap()])[0];
+            let host = &ip_json(&["link", "show", interface["far_end"].as_str().unwrap()])[0];
             assert_eq!(interface["bridge"], host["master"]);
             assert_eq!(interface["hooks"], serde_json::json!(["tc ingress", "tc egress"]));
         }

@@ -8,7 +8,7 @@ use crate::apply::ApplyError;
 use crate::datapath::StatsReader;
 use crate::net::link;
 use crate::plan::Step;
-use crate::state::Object;
+use crate::state::{Device, Object};
 
 /// Ports that come up together from which on their multicast is waited for: the
 /// square of their number is what the bridge would copy.
@@ -24,15 +24,20 @@ impl Executor<'_> {
         let mut requests = Requests::default();
         let mut ports = Vec::new();
         for step in steps {
-            let Step::Add(Object::Flood(flood)) = step else { continue };
-            let ifindex = self.slot(step)?.ifindex(flood.number);
-            requests.push(step, link::set_multicast_flood(ifindex, true));
-            ports.push(flood.number);
+            let (Step::Add(Object::Flood(flood)) | Step::Change { to: Object::Flood(flood), .. }) =
+                step
+            else {
+                continue;
+            };
+            let Device { link: _, place, number } = &flood.device;
+            let ifindex = self.slot(step)?.ifindex(*number);
+            requests.push(step, place, link::set_multicast_flood(ifindex, true));
+            ports.push(*number);
         }
         if ports.len() >= MANY_PORTS {
             self.wait_until_quiet(&ports);
         }
-        requests.send(&mut self.host)
+        requests.send(&mut self.sockets)
     }
 
     /// Waits until the interfaces that just came up have told their multicast

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use super::requests::Requests;
-use super::{Executor, failed, gone_is_fine, impossible};
+use super::{Executor, failed, impossible};
 use crate::apply::ApplyError;
 use crate::datapath::{self, Programs};
 use crate::net::filter::{self, TcHook};
 use crate::plan::Step;
-use crate::state::{Hook, HookPoint, Key, Object};
+use crate::state::{Device, Hook, HookPoint, Key, Object, Place};
 
 impl Executor<'_> {
     pub(super) fn attach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
@@ -34,24 +34,34 @@ impl Executor<'_> {
             else {
                 continue;
             };
-            let ifindex = slot.ifindex(hook.number);
+            let Device { link: _, place, number } = &hook.device;
+            let ifindex = slot.ifindex(*number);
             let (hook, program) = match hook.point {
                 HookPoint::TcIngress => (TcHook::Ingress, programs.tc_ingress()),
                 HookPoint::TcEgress => (TcHook::Egress, programs.tc_egress()),
                 HookPoint::Xdp => {
-                    datapath::detach_xdp(self.store, hook.number)
-                        .and_then(|()| programs.attach_xdp(ifindex, hook.number))
-                        .map_err(|error| failed(step, error))?;
+                    let mut attach = || {
+                        datapath::detach_xdp(self.store, *number)?;
+                        programs.attach_xdp(ifindex, *number)
+                    };
+                    let attached = match place {
+                        Place::Host => attach(),
+                        Place::Netns(name) => {
+                            let netns = self.sockets.netns(step, name)?;
+                            netns.run(&mut attach).map_err(|error| failed(step, error))?
+                        }
+                    };
+                    attached.map_err(|error| failed(step, error))?;
                     continue;
                 }
             };
             let (program, name) = program.map_err(|error| failed(step, error))?;
-            if with_clsact.insert(ifindex) {
-                requests.push(step, filter::add_clsact(ifindex));
+            if with_clsact.insert((place, ifindex)) {
+                requests.push(step, place, filter::add_clsact(ifindex));
             }
-            requests.push(step, filter::attach(ifindex, hook, program, name));
+            requests.push(step, place, filter::attach(ifindex, hook, program, name));
         }
-        requests.send(&mut self.host)
+        requests.send(&mut self.sockets)
     }
 
     pub(super) fn detach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
@@ -59,18 +69,17 @@ impl Executor<'_> {
             let Step::Remove(Object::Hook(hook)) = step else {
                 continue;
             };
-            let Hook { id: _, number, point, current: _ } = hook;
-            let ifindex = self.slot(step)?.ifindex(*number);
+            let Hook { id: _, device, point, current: _ } = hook;
             let hook = match point {
                 HookPoint::TcIngress => TcHook::Ingress,
                 HookPoint::TcEgress => TcHook::Egress,
                 HookPoint::Xdp => {
-                    datapath::detach_xdp(self.store, *number)
+                    datapath::detach_xdp(self.store, device.number)
                         .map_err(|error| failed(step, error))?;
                     continue;
                 }
             };
-            gone_is_fine(step, self.host.request(filter::detach(ifindex, hook)))?;
+            self.request(step, |ifindex| filter::detach(ifindex, hook))?;
         }
         Ok(())
     }

@@ -1,0 +1,236 @@
+//! What the other ends of interfaces are: ports of bridges, or peers.
+
+use std::collections::HashMap;
+
+use serde_saphyr::{Location, Spanned};
+
+use super::bridge::{self, DEFAULT_VLAN, POSSIBLE_VLANS};
+use super::problem::{Problem, nearest};
+use super::spec::InterfaceSpec;
+use super::{Attachment, DEFAULT_MTU, InterfaceId, InterfaceName, MAX_BRIDGE_PORTS, Port, Vlans};
+
+/// An interface whose name is checked.
+pub(super) struct Draft<'a> {
+    pub(super) id: InterfaceId,
+    pub(super) place: Location,
+    pub(super) spec: &'a InterfaceSpec,
+}
+
+/// What an interface is attached to, and the MTU along that.
+pub(super) struct Attached {
+    pub(super) attachment: Attachment,
+    pub(super) mtu: u32,
+}
+
+/// Finds what each interface is attached to; `None` where that is nothing.
+pub(super) fn check(
+    drafts: &[Draft<'_>],
+    bridges: &[bridge::Draft],
+    problems: &mut Vec<Problem>,
+) -> Vec<Option<Attached>> {
+    let peers = peers(drafts, problems);
+    let by_name: HashMap<&str, &bridge::Draft> =
+        bridges.iter().map(|draft| (draft.bridge.name.as_str(), draft)).collect();
+    let mut ports: HashMap<&str, usize> = HashMap::new();
+    let mut attached = Vec::with_capacity(drafts.len());
+    for (place, draft) in drafts.iter().enumerate() {
+        let mtu = bridge::mtu(draft.spec.mtu.as_ref(), problems);
+        attached.push(match (&draft.spec.bridge, peers.get(&place)) {
+            (Some(typed), None) => port(draft, typed, mtu, &by_name, problems).inspect(|_| {
+                let ports = ports.entry(typed.value.as_str()).or_default();
+                *ports += 1;
+                if *ports == MAX_BRIDGE_PORTS + 1 {
+                    problems.push(too_many(draft, &typed.value));
+                }
+            }),
+            (None, Some(other)) => {
+                let other = &drafts[*other];
+                refuse_port_keys(draft, problems);
+                let mtu = pair_mtu(draft, mtu, other, problems);
+                Some(Attached { attachment: Attachment::Peer(other.id.clone()), mtu })
+            }
+            (Some(typed), Some(_)) => {
+                let title = format!("{} is on a bridge and has a peer", draft.id);
+                let help = "the other end of its veth pair is one of the two";
+                problems.push(Problem::new(title, typed.referenced).help(help));
+                None
+            }
+            // What it names as its peer is wrong, and that is told already.
+            (None, None) if draft.spec.peer.is_some() => None,
+            (None, None) => {
+                let name = &draft.id.interface;
+                let title = format!("interface `{name}` is attached to nothing");
+                let help = "say which bridge it is on (`bridge: NAME`), or which interface is at \
+                            its other end (`peer: NAMESPACE/INTERFACE`)";
+                problems.push(Problem::new(title, draft.place).help(help));
+                None
+            }
+        });
+    }
+    attached
+}
+
+fn too_many(draft: &Draft<'_>, bridge: &str) -> Problem {
+    let title = format!("bridge `{bridge}` has more than {MAX_BRIDGE_PORTS} ports");
+    Problem::new(title, draft.place)
+        .label("this one is too many: the kernel takes no more")
+        .help("spread the namespaces over several bridges")
+}
+
+/// The place of each interface's peer, both ways.
+fn peers(drafts: &[Draft<'_>], problems: &mut Vec<Problem>) -> HashMap<usize, usize> {
+    let places: HashMap<String, usize> =
+        drafts.iter().enumerate().map(|(place, draft)| (draft.id.to_string(), place)).collect();
+    let mut peers: HashMap<usize, usize> = HashMap::new();
+    for (place, draft) in drafts.iter().enumerate() {
+        let Some(typed) = &draft.spec.peer else { continue };
+        let mut refuse = |title: String, help: Option<String>| {
+            problems.push(Problem::new(title, typed.referenced).help_if(help));
+        };
+        let Some(other) = places.get(&typed.value).copied() else {
+            let help = nearest(&typed.value, places.keys().map(String::as_str));
+            refuse(format!("there is no interface `{}`", typed.value), help);
+            continue;
+        };
+        let theirs = &drafts[other];
+        if theirs.id.namespace == draft.id.namespace {
+            let help = "a peer is in another namespace".to_owned();
+            refuse(format!("`{}` is in the same namespace", typed.value), Some(help));
+            continue;
+        }
+        let says = theirs.spec.peer.as_ref().map(|peer| peer.value.as_str());
+        if says.is_some_and(|says| says != draft.id.to_string()) {
+            let says = says.unwrap_or_default();
+            let help = "a veth pair has two ends".to_owned();
+            refuse(format!("{} says that its peer is {says}", theirs.id), Some(help));
+            continue;
+        }
+        if let Some(third) = peers.get(&other).filter(|third| **third != place) {
+            let help = "a veth pair has two ends".to_owned();
+            refuse(format!("{} is the peer of {}", theirs.id, drafts[*third].id), Some(help));
+            continue;
+        }
+        peers.insert(place, other);
+        peers.insert(other, place);
+    }
+    peers
+}
+
+/// The MTU of a pair, which either end may say.
+fn pair_mtu(
+    draft: &Draft<'_>,
+    mtu: Option<u32>,
+    other: &Draft<'_>,
+    problems: &mut Vec<Problem>,
+) -> u32 {
+    let theirs = other.spec.mtu.as_ref().map(|mtu| mtu.value);
+    if let (Some(mtu), Some(theirs), Some(typed)) = (mtu, theirs, &draft.spec.mtu)
+        && mtu != theirs
+    {
+        let title = format!("the MTU is {mtu} here and {theirs} at {}", other.id);
+        let help = "what one end sends has to fit the other: say the same, or say it once";
+        problems.push(Problem::new(title, typed.referenced).help(help));
+    }
+    mtu.or(theirs).unwrap_or(DEFAULT_MTU)
+}
+
+fn port(
+    draft: &Draft<'_>,
+    typed: &Spanned<String>,
+    mtu: Option<u32>,
+    bridges: &HashMap<&str, &bridge::Draft>,
+    problems: &mut Vec<Problem>,
+) -> Option<Attached> {
+    let Some(bridge) = bridges.get(typed.value.as_str()).map(|draft| &draft.bridge) else {
+        let title = format!("there is no bridge `{}`", typed.value);
+        let help = nearest(&typed.value, bridges.keys().copied())
+            .unwrap_or_else(|| format!("add it under `bridges:`, as `{}: {{}}`", typed.value));
+        problems.push(Problem::new(title, typed.referenced).help(help));
+        return None;
+    };
+    if bridge.namespace.as_ref() == Some(&draft.id.namespace) {
+        let title = format!("bridge `{}` is in this namespace itself", bridge.name);
+        let help = "give the bridge `addresses:`, it is an interface of the namespace";
+        problems.push(Problem::new(title, typed.referenced).help(help));
+        return None;
+    }
+    if let (Some(mtu), Some(place)) = (mtu, &draft.spec.mtu)
+        && mtu != bridge.mtu
+    {
+        let title = format!("the MTU is {mtu} here and {} on bridge `{}`", bridge.mtu, bridge.name);
+        let help = "all that is on a bridge has its MTU: say it there, `mtu: …` under `bridges:`";
+        problems.push(Problem::new(title, place.referenced).help(help));
+    }
+    let vlans = vlans(draft, &bridge.name, bridge.vlan.is_some(), problems);
+    let isolated = draft.spec.isolated.as_ref().is_some_and(|isolated| isolated.value);
+    let port = Port { bridge: bridge.name.clone(), vlans, isolated };
+    Some(Attached { attachment: Attachment::Port(port), mtu: bridge.mtu })
+}
+
+/// The VLANs of a port: an access port has one, a trunk several.
+fn vlans(
+    draft: &Draft<'_>,
+    bridge: &InterfaceName,
+    filtering: bool,
+    problems: &mut Vec<Problem>,
+) -> Option<Vlans> {
+    let InterfaceSpec { vlan, trunk, .. } = draft.spec;
+    if !filtering {
+        let places = [vlan.as_ref().map(|v| v.referenced), trunk.first().map(|v| v.referenced)];
+        if let Some(place) = places.into_iter().flatten().next() {
+            let title = format!("bridge `{bridge}` looks at no VLAN");
+            let help = format!("add `vlan_filtering: true` to `{bridge}`");
+            problems.push(Problem::new(title, place).help(help));
+        }
+        return None;
+    }
+    let mut vlans = Vlans::default();
+    for typed in trunk {
+        match range(&typed.value) {
+            Some(range) => vlans.tagged.extend(range),
+            None => {
+                let title = format!("`{}` is no VLAN", typed.value);
+                let help = "write `10`, or `10-19` for several: 1 to 4094";
+                problems.push(Problem::new(title, typed.referenced).help(help));
+            }
+        }
+    }
+    vlans.untagged = match vlan {
+        Some(vlan) => bridge::vlan(vlan.value, vlan.referenced, problems),
+        None => trunk.is_empty().then_some(DEFAULT_VLAN),
+    };
+    if let (Some(untagged), Some(typed)) = (vlans.untagged, vlan)
+        && vlans.tagged.contains(&untagged)
+    {
+        let title = format!("VLAN {untagged} is both tagged and untagged here");
+        problems.push(Problem::new(title, typed.referenced).help("leave it out of `trunk`"));
+    }
+    Some(vlans)
+}
+
+fn range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let [first, last] = [first, last].map(|vlan| vlan.trim().parse::<u16>().ok());
+    let range = first?..=last?;
+    let possible = [range.start(), range.end()].iter().all(|vlan| POSSIBLE_VLANS.contains(vlan));
+    (possible && !range.is_empty()).then_some(range)
+}
+
+/// A pair without a bridge has no ports.
+fn refuse_port_keys(draft: &Draft<'_>, problems: &mut Vec<Problem>) {
+    let InterfaceSpec { vlan, trunk, isolated, .. } = draft.spec;
+    let keys = [
+        vlan.as_ref().map(|value| ("vlan", value.referenced)),
+        trunk.first().map(|value| ("trunk", value.referenced)),
+        isolated.as_ref().map(|value| ("isolated", value.referenced)),
+    ];
+    for (key, place) in keys.into_iter().flatten() {
+        let title = format!("`{key}` is of a bridge's port, and {} has a peer", draft.id);
+        problems.push(Problem::new(title, place).help(format!("leave out `{key}`")));
+    }
+}
+
+/// The first of a pair, by which it goes.
+pub(super) fn pair_of(id: &InterfaceId, peer: &InterfaceId) -> InterfaceId {
+    id.min(peer).clone()
+}
