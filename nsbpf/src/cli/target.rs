@@ -1,5 +1,6 @@
 //! `LAB/NAMESPACE` on the command line, and the namespace that it names.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
@@ -52,19 +53,23 @@ impl Target {
             let help = help.unwrap_or_else(|| "no lab is up".to_owned());
             bail!("there is no lab `{lab}`: {help}");
         }
-        let files = store.netns_files()?;
-        let names = || files.iter().filter_map(|file| file.file_name()?.to_str());
-        if !names().any(|name| name == namespace.as_str()) {
-            let help = nearest(namespace.as_str(), names());
+        let files = [store.netns_files()?, store.adopted_files()?].concat();
+        let Some(file) = files.iter().find(|file| name(file) == Some(namespace.as_str())) else {
+            let help = nearest(namespace.as_str(), files.iter().filter_map(|file| name(file)));
             let help = help.unwrap_or_else(|| "the lab has none".to_owned());
             bail!("there is no namespace `{namespace}` in the lab `{lab}`: {help}");
-        }
-        let opened = NetNs::open(&store.netns_file(namespace.as_str()))
-            .with_context(|| format!("open the namespace `{namespace}`"))?;
+        };
+        let opened =
+            NetNs::open(file).with_context(|| format!("open the namespace `{namespace}`"))?;
         opened.with_context(|| {
             format!("the namespace `{namespace}` is not complete: another nsbpf works on the lab")
         })
     }
+}
+
+/// The namespace that a file of the lab is for.
+fn name(file: &Path) -> Option<&str> {
+    file.file_name()?.to_str()
 }
 
 #[cfg(test)]

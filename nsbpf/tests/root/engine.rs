@@ -1,16 +1,17 @@
 //! The engine: from any state to the one that is wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libtest_mimic::Failed;
-use nsbpf::apply::{Converged, converge, take_down};
+use nsbpf::apply::{ApplyError, Converged, converge, survey, take_down};
 use nsbpf::datapath::{OBJECT_DIGEST, StatsReader};
 use nsbpf::lab::Lab;
 use nsbpf::plan::Settings;
 use nsbpf::state::{IngressHook, Object, State};
 use nsbpf::store::{LabLock, Store};
+use nsbpf_common::stats::PortStats;
 
 use crate::Test;
 use crate::world::{ip, ip_json};
@@ -46,10 +47,31 @@ impl Up {
 
     #[track_caller]
     pub(crate) fn converge(&self, lab: &Lab, ingress: IngressHook) -> Converged {
+        self.try_converge(lab, ingress).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn try_converge(
+        &self,
+        lab: &Lab,
+        ingress: IngressHook,
+    ) -> Result<Converged, ApplyError> {
         let settings =
             Settings { ingress: Some(ingress), object: OBJECT_DIGEST.to_owned(), log: false };
         converge(&self.store, lab, &settings, &AtomicBool::new(false))
-            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The counters of all interfaces, by their names.
+    pub(crate) fn stats(&self) -> HashMap<String, PortStats> {
+        let state = survey(&self.store).expect("look at the lab").state;
+        let reader = StatsReader::open(&self.store).expect("open the counters");
+        let ports = state.objects.values().filter_map(|object| match object {
+            Object::Veth(veth) => Some(veth.ports()),
+            _ => None,
+        });
+        ports
+            .flatten()
+            .map(|(id, number)| (id.to_string(), reader.read(number).expect("read counters")))
+            .collect()
     }
 
     #[track_caller]

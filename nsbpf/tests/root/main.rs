@@ -23,6 +23,7 @@ mod refusals;
 mod run;
 mod truth;
 mod verbs;
+mod wiring;
 mod world;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -40,6 +41,7 @@ fn main() {
         truth::TESTS,
         verbs::TESTS,
         language::TESTS,
+        wiring::TESTS,
         exec::TESTS,
     ]
     .concat();

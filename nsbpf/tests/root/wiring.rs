@@ -1,0 +1,504 @@
+//! What can be wired, in the kernel: peers, bridges in namespaces, bridges'
+//! addresses, isolation, the spanning tree, on-link routes, settings, namespaces
+//! that come in numbers and namespaces of others.
+
+use std::net::IpAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use nsbpf::net::NetNs;
+use nsbpf::net::echo::Echo;
+use nsbpf::state::IngressHook;
+use serde_json::Value;
+
+use crate::Test;
+use crate::command::run;
+use crate::engine::{Up, lab};
+use crate::world::{ip, ip_json, netns};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("wiring::peers_reach_each_other", peers),
+    ("wiring::peers_under_xdp", peers_under_xdp),
+    ("wiring::a_pair_is_changed_and_mended", pair_changes),
+    ("wiring::a_bridge_in_a_namespace", bridge_in_a_namespace),
+    ("wiring::a_bridge_has_addresses", bridge_addresses),
+    ("wiring::isolated_ports", isolated_ports),
+    ("wiring::the_spanning_tree", spanning_tree),
+    ("wiring::routes_onto_a_link", onlink_routes),
+    ("wiring::settings_are_put_back", settings),
+    ("wiring::interfaces_that_are_down", down),
+    ("wiring::namespaces_in_numbers", count),
+    ("wiring::a_namespace_of_others_is_wired_and_left", adopted),
+    ("wiring::a_process_is_wired", adopted_process),
+    ("wiring::a_container_is_asked_for", container),
+];
+
+#[track_caller]
+fn reaches(from: &str, target: &str) -> bool {
+    let target: IpAddr = target.parse().unwrap();
+    let mut echo = Echo::new(&netns(from), target, 7).expect("an echo socket");
+    // The first one resolves neighbours all along the way.
+    (0..3).any(|_| echo.ping(Duration::from_millis(500)).is_ok_and(|time| time.is_some()))
+}
+
+const PEERS: &str = "name: peers\nnamespaces:\n  \
+    a: { interfaces: { left: { peer: b/right, mtu: 9000, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }\n  \
+    b: { interfaces: { right: { mac: '02:00:00:00:00:0b', addresses: [10.0.0.2/24, 'fd00::2/64'] } } }\n";
+
+fn peers_by(hook: IngressHook, arguments: &[&str]) -> Result<(), Failed> {
+    let text = match hook {
+        IngressHook::Tc => PEERS.to_owned(),
+        // XDP takes no jumbo frames.
+        IngressHook::Xdp => PEERS.replace("9000", "1400"),
+    };
+    let peers = lab(&text);
+    let up = Up::new(&peers);
+    up.converge(&peers, hook);
+    assert_eq!(up.converge(&peers, hook).steps, 0);
+    let [left, right] = [("a", "left"), ("b", "right")].map(|(netns, link)| {
+        ip_json(&["-netns", netns, "-details", "link", "show", link])[0].clone()
+    });
+    assert_eq!(left["mtu"], right["mtu"]);
+    assert_eq!(right["address"], "02:00:00:00:00:0b");
+    assert_eq!(left["link_index"], right["ifindex"]);
+    assert_eq!(left["ifalias"], "nsbpf:peers/a/left");
+    for (from, target) in [("a", "10.0.0.2"), ("b", "10.0.0.1"), ("a", "fd00::2"), ("b", "fd00::1")]
+    {
+        assert!(reaches(from, target), "{from} does not reach {target}");
+    }
+    // What one sends the other receives, and each counts for itself.
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(&file, &text)?;
+    let path = file.path().to_str().unwrap();
+    let done = run(&[&["plan", path], arguments].concat());
+    assert_eq!((done.code, done.out.as_str()), (Some(0), "peers: nothing to change\n"));
+    let shown: Value = serde_json::from_str(&run(&["show", "peers", "--format", "json"]).out)?;
+    assert_eq!(shown["namespaces"][0]["interfaces"][0]["peer"], "b/right");
+    assert_eq!(shown["namespaces"][1]["interfaces"][0]["peer"], "a/left");
+    let counters = up.stats();
+    let [a, b] = [&counters["a/left"], &counters["b/right"]];
+    assert!(a.tx.total().packets > 0, "{a:?}");
+    assert_eq!((a.tx, a.rx), (b.rx, b.tx));
+    up.down();
+    Ok(())
+}
+
+fn peers() -> Result<(), Failed> {
+    peers_by(IngressHook::Tc, &[])
+}
+
+fn peers_under_xdp() -> Result<(), Failed> {
+    peers_by(IngressHook::Xdp, &["--hook", "xdp"])
+}
+
+fn pair_changes() -> Result<(), Failed> {
+    let before = lab(PEERS);
+    let up = Up::new(&before);
+    up.converge(&before, IngressHook::Tc);
+    let index = || ip_json(&["-netns", "a", "link", "show", "left"])[0]["ifindex"].clone();
+    let born = index();
+    // MTU and MAC address change in place, at both ends.
+    let after = lab(&PEERS.replace("9000", "1300").replace(":0b", ":0c"));
+    assert_eq!(up.converge(&after, IngressHook::Tc).steps, 1);
+    let right = &ip_json(&["-netns", "b", "link", "show", "right"])[0];
+    assert_eq!((&right["mtu"], &right["address"]), (&1300.into(), &"02:00:00:00:00:0c".into()));
+    assert_eq!(index(), born);
+    // One that is deleted is made anew, with the index that it had.
+    ip(&["-netns", "b", "link", "delete", "right"]);
+    up.converge(&after, IngressHook::Tc);
+    assert_eq!(index(), born);
+    assert!(reaches("a", "10.0.0.2"));
+    // An end that lost its alias is a stray, and so its pair is made anew.
+    ip(&["-netns", "b", "link", "set", "right", "alias", ""]);
+    up.converge(&after, IngressHook::Tc);
+    assert!(reaches("b", "fd00::1"));
+    // The pair becomes two ports of a bridge.
+    let bridged = lab("name: peers\nbridges: { br0: {} }\nnamespaces:\n  \
+        a: { interfaces: { left: { bridge: br0, addresses: [10.0.0.1/24] } } }\n  \
+        b: { interfaces: { right: { bridge: br0, addresses: [10.0.0.2/24] } } }\n");
+    up.converge(&bridged, IngressHook::Tc);
+    assert!(reaches("a", "10.0.0.2"));
+    up.converge(&before, IngressHook::Tc);
+    assert!(reaches("a", "10.0.0.2"));
+    up.down();
+    Ok(())
+}
+
+fn bridge_in_a_namespace() -> Result<(), Failed> {
+    let text = "name: inside\nbridges: { br0: { namespace: switch, mtu: 1400 } }\nnamespaces:\n  \
+        n0: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24] } } }\n  \
+        n1: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.2/24] } } }\n";
+    let inside = lab(text);
+    let up = Up::new(&inside);
+    up.converge(&inside, IngressHook::Tc);
+    assert_eq!(up.converge(&inside, IngressHook::Tc).steps, 0);
+    // Nothing of it is on the host.
+    let host: Vec<String> = ip_json(&["link"])
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|link| link["ifname"].to_string())
+        .collect();
+    assert_eq!(host, ["\"lo\""]);
+    let port = &ip_json(&["-netns", "switch", "link", "show", "n0-eth0"])[0];
+    assert_eq!((&port["master"], &port["mtu"]), (&"br0".into(), &1400.into()));
+    assert!(reaches("n0", "10.0.0.2"));
+    // No firewall is asked there.
+    let calls = || {
+        netns("switch")
+            .run(|| std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables"))
+            .and_then(|read| read)
+            .map_or_else(|_| "0\n".to_owned(), |value| value)
+    };
+    assert_eq!(calls(), "0\n");
+    // It is moved to the host, and back.
+    let outside = lab(&text.replace("namespace: switch, ", ""));
+    up.converge(&outside, IngressHook::Tc);
+    assert_eq!(ip_json(&["link", "show", "n1-eth0"])[0]["master"], "br0");
+    assert!(!ip(&["netns"]).contains("switch"));
+    assert!(reaches("n1", "10.0.0.1"));
+    up.converge(&inside, IngressHook::Tc);
+    assert!(reaches("n1", "10.0.0.1"));
+    up.down();
+    Ok(())
+}
+
+fn bridge_addresses() -> Result<(), Failed> {
+    let text = "name: gateway\nbridges: { br0: { addresses: [10.0.0.254/24, 'fd00::fe/64'] } }\n\
+        namespaces:\n  \
+        n0: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }\n";
+    let gateway = lab(text);
+    let up = Up::new(&gateway);
+    up.converge(&gateway, IngressHook::Tc);
+    assert_eq!(up.converge(&gateway, IngressHook::Tc).steps, 0);
+    assert!(reaches("n0", "10.0.0.254"));
+    assert!(reaches("n0", "fd00::fe"));
+    let moved = lab(&text.replace("10.0.0.254/24", "10.0.0.253/24"));
+    assert_eq!(up.converge(&moved, IngressHook::Tc).steps, 2);
+    assert!(reaches("n0", "10.0.0.253"));
+    assert!(!reaches("n0", "10.0.0.254"));
+    up.down();
+    Ok(())
+}
+
+fn isolated_ports() -> Result<(), Failed> {
+    let text = "name: apart\nbridges: { br0: {} }\nnamespaces:\n  \
+        n0: { interfaces: { eth0: { bridge: br0, isolated: true, addresses: [10.0.0.1/24] } } }\n  \
+        n1: { interfaces: { eth0: { bridge: br0, isolated: true, addresses: [10.0.0.2/24] } } }\n  \
+        n2: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.3/24] } } }\n";
+    let apart = lab(text);
+    let up = Up::new(&apart);
+    up.converge(&apart, IngressHook::Tc);
+    assert!(reaches("n0", "10.0.0.3"));
+    assert!(reaches("n1", "10.0.0.3"));
+    assert!(!reaches("n0", "10.0.0.2"));
+    let together = lab(&text.replace("isolated: true, ", ""));
+    assert_eq!(up.converge(&together, IngressHook::Tc).steps, 2);
+    assert!(reaches("n0", "10.0.0.2"));
+    up.down();
+    Ok(())
+}
+
+fn spanning_tree() -> Result<(), Failed> {
+    let text = "name: tree\nbridges: { br0: { stp: true, forward_delay: 2 } }\n\
+        namespaces: { n0: { interfaces: { eth0: { bridge: br0 } } } }\n";
+    let tree = lab(text);
+    let up = Up::new(&tree);
+    up.converge(&tree, IngressHook::Tc);
+    assert_eq!(up.converge(&tree, IngressHook::Tc).steps, 0);
+    let bridge =
+        || ip_json(&["-details", "link", "show", "br0"])[0]["linkinfo"]["info_data"].clone();
+    assert_eq!((&bridge()["stp_state"], &bridge()["forward_delay"]), (&1.into(), &200.into()));
+    let plain = lab(&text.replace("{ stp: true, forward_delay: 2 }", "{}"));
+    assert_eq!(up.converge(&plain, IngressHook::Tc).steps, 1);
+    assert_eq!((&bridge()["stp_state"], &bridge()["forward_delay"]), (&0.into(), &1500.into()));
+    up.down();
+    Ok(())
+}
+
+fn onlink_routes() -> Result<(), Failed> {
+    let text = "name: onlink\nnamespaces:\n  \
+        a:\n    interfaces: { e: { peer: b/e, addresses: [10.1.0.1/24, 'fd01::1/64'] } }\n    \
+        routes: [{ to: 10.2.0.0/24, dev: e }, { to: 'fd02::/64', dev: e }, { to: 192.0.2.0/24, via: 10.2.0.1, dev: e }]\n  \
+        b:\n    interfaces: { e: { addresses: [10.2.0.1/24, 'fd02::1/64'] } }\n    \
+        routes: [{ to: 10.1.0.0/24, dev: e }, { to: 'fd01::/64', dev: e }]\n";
+    let onlink = lab(text);
+    let up = Up::new(&onlink);
+    up.converge(&onlink, IngressHook::Tc);
+    assert_eq!(up.converge(&onlink, IngressHook::Tc).steps, 0);
+    assert!(reaches("a", "10.2.0.1"));
+    assert!(reaches("b", "fd01::1"));
+    let routes = ip(&["-netns", "a", "route"]);
+    assert!(routes.contains("10.2.0.0/24 dev e"), "{routes}");
+    assert!(routes.contains("192.0.2.0/24 via 10.2.0.1 dev e"), "{routes}");
+    let without = lab(&text.replace("{ to: 10.2.0.0/24, dev: e }, ", ""));
+    assert_eq!(up.converge(&without, IngressHook::Tc).steps, 1);
+    assert!(!ip(&["-netns", "a", "route"]).contains("10.2.0.0/24 dev e"));
+    up.down();
+    Ok(())
+}
+
+fn settings() -> Result<(), Failed> {
+    let text = "name: set\nbridges: { br0: {} }\nnamespaces:\n  n0:\n    \
+        sysctls: { net.ipv4.ip_local_port_range: 2000 3000, net.ipv4.conf.eth0.rp_filter: 2 }\n    \
+        interfaces: { eth0: { bridge: br0 } }\n";
+    let value = |name: &'static str| {
+        let read = move || std::fs::read_to_string(format!("/proc/sys/net/{name}"));
+        netns("n0").run(read).and_then(|read| read).expect("a setting").trim().replace('\t', " ")
+    };
+    let without = lab(&text.replacen("    sysctls", "    #", 1));
+    let up = Up::new(&without);
+    up.converge(&without, IngressHook::Tc);
+    let former = [value("ipv4/ip_local_port_range"), value("ipv4/conf/eth0/rp_filter")];
+    assert_ne!(former, ["2000 3000", "2"]);
+    let set = lab(text);
+    assert_eq!(up.converge(&set, IngressHook::Tc).steps, 2);
+    assert_eq!(up.converge(&set, IngressHook::Tc).steps, 0);
+    assert_eq!(
+        [value("ipv4/ip_local_port_range"), value("ipv4/conf/eth0/rp_filter")],
+        ["2000 3000", "2"]
+    );
+    // Somebody changes one, and the interface goes, and its setting with it.
+    let change = || std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "4000 5000");
+    netns("n0").run(change)??;
+    ip(&["link", "delete", "n0-eth0"]);
+    up.converge(&set, IngressHook::Tc);
+    assert_eq!(
+        [value("ipv4/ip_local_port_range"), value("ipv4/conf/eth0/rp_filter")],
+        ["2000 3000", "2"]
+    );
+    assert_eq!(up.converge(&without, IngressHook::Tc).steps, 2);
+    assert_eq!([value("ipv4/ip_local_port_range"), value("ipv4/conf/eth0/rp_filter")], former);
+    // One that the kernel does not know is told of, and nothing is left changed.
+    let unknown = lab(&text.replace("net.ipv4.conf.eth0.rp_filter: 2", "net.ipv4.no_such: 1"));
+    let error = up.try_converge(&unknown, IngressHook::Tc).unwrap_err().to_string();
+    assert!(error.contains("setting net.ipv4.no_such of n0: this kernel has no such"), "{error}");
+    assert_eq!(value("ipv4/ip_local_port_range"), former[0]);
+    up.down();
+    Ok(())
+}
+
+fn down() -> Result<(), Failed> {
+    let text = "name: down\nbridges: { br0: {} }\n\
+        namespaces: { n0: { interfaces: { eth0: { bridge: br0, up: false } } } }\n";
+    let down = lab(text);
+    let up = Up::new(&down);
+    up.converge(&down, IngressHook::Tc);
+    assert_eq!(up.converge(&down, IngressHook::Tc).steps, 0);
+    let is_up = || ip(&["-netns", "n0", "-brief", "link", "show", "eth0"]).contains(",UP");
+    assert!(!is_up());
+    assert_eq!(up.converge(&lab(&text.replace("false", "true")), IngressHook::Tc).steps, 1);
+    assert!(is_up());
+    assert_eq!(up.converge(&down, IngressHook::Tc).steps, 1);
+    assert!(!is_up());
+    up.down();
+    Ok(())
+}
+
+fn count() -> Result<(), Failed> {
+    let text = "name: many\nbridges: { br0: { addresses: [10.1.0.0/16] } }\nnamespaces:\n  \
+        web: { count: 3, interfaces: { eth0: { bridge: br0, addresses: [10.1.0.0/16, 'fd01::/64'] } } }\n  \
+        db: { interfaces: { eth0: { bridge: br0, addresses: [10.1.0.3/16] } } }\n";
+    let many = lab(text);
+    let up = Up::new(&many);
+    up.converge(&many, IngressHook::Tc);
+    assert_eq!(up.converge(&many, IngressHook::Tc).steps, 0);
+    let addresses = |name: &str| {
+        let link = &ip_json(&["-netns", name, "address", "show", "eth0"])[0];
+        let infos = link["addr_info"].as_array().into_iter().flatten();
+        infos
+            .filter(|info| info["scope"] == "global")
+            .map(|info| info["local"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    // The bridge has the first one, and 10.1.0.3 is taken.
+    assert_eq!(addresses("web1"), ["10.1.0.2", "fd01::1"]);
+    assert_eq!(addresses("web2"), ["10.1.0.4", "fd01::2"]);
+    assert_eq!(addresses("web3"), ["10.1.0.5", "fd01::3"]);
+    assert!(reaches("web3", "10.1.0.3"));
+    assert!(reaches("web1", "fd01::3"));
+    assert!(reaches("db", "10.1.0.1"));
+    // More of them leave the first as they are.
+    let more = up.converge(&lab(&text.replace("count: 3", "count: 5")), IngressHook::Tc).steps;
+    assert_eq!(addresses("web5"), ["10.1.0.7", "fd01::5"]);
+    let fewer = up.converge(&many, IngressHook::Tc).steps;
+    assert!(fewer < more, "{fewer} {more}");
+    assert!(!ip(&["netns"]).contains("web4"));
+    up.down();
+    Ok(())
+}
+
+/// A namespace of ip-netns, which goes with this.
+struct Foreign(&'static str);
+
+impl Foreign {
+    fn new(name: &'static str) -> Self {
+        ip(&["netns", "add", name]);
+        Self(name)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        ip(&["netns", "delete", self.0]);
+        // `ip netns add` mounts the folder of names onto itself.
+        rustix::mount::unmount("/run/netns", rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    }
+}
+
+fn adopted() -> Result<(), Failed> {
+    let foreign = Foreign::new("theirs");
+    ip(&["-netns", "theirs", "link", "add", "own0", "type", "veth", "peer", "name", "own1"]);
+    let before = ip(&["-netns", "theirs", "-brief", "address"]);
+    let text = "name: adopt\nbridges: { br0: {} }\nnamespaces:\n  \
+        guest:\n    netns: theirs\n    interfaces:\n      \
+        eth7: { bridge: br0, addresses: [10.0.0.1/24] }\n      \
+        eth8: { peer: ours/eth8, addresses: [10.0.8.1/24] }\n    \
+        routes: [{ to: 192.0.2.0/24, via: 10.0.0.2 }]\n  \
+        ours:\n    interfaces:\n      \
+        eth0: { bridge: br0, addresses: [10.0.0.2/24] }\n      \
+        eth8: { addresses: [10.0.8.2/24] }\n";
+    let adopt = lab(text);
+    let up = Up::new(&adopt);
+    up.converge(&adopt, IngressHook::Tc);
+    assert_eq!(up.converge(&adopt, IngressHook::Tc).steps, 0);
+    assert!(reaches("theirs", "10.0.0.2"));
+    assert!(reaches("ours", "10.0.8.1"));
+    // Somebody else's interface name there is refused before anything is touched.
+    let taken = lab(&text.replace("eth7", "own0"));
+    let error = up.try_converge(&taken, IngressHook::Tc).unwrap_err().to_string();
+    assert!(error.contains("the interface name `own0` in namespace guest"), "{error}");
+    assert!(reaches("theirs", "10.0.0.2"));
+    // Another namespace takes its place under the same name.
+    drop(foreign);
+    let foreign = Foreign::new("theirs");
+    ip(&["-netns", "theirs", "link", "add", "own0", "type", "veth", "peer", "name", "own1"]);
+    up.converge(&adopt, IngressHook::Tc);
+    assert!(reaches("theirs", "10.0.0.2"));
+    assert!(reaches("ours", "10.0.8.1"));
+    up.down();
+    assert_eq!(
+        ip(&["-netns", "theirs", "-brief", "address"]).lines().count(),
+        before.lines().count()
+    );
+    let left = ip(&["-netns", "theirs", "-brief", "link"]);
+    assert!(!left.contains("eth"), "{left}");
+    drop(foreign);
+    let up = Up::new(&adopt);
+    // One that is not there.
+    let error = up.try_converge(&adopt, IngressHook::Tc).unwrap_err().to_string();
+    assert!(error.starts_with("namespace guest: open /run/netns/theirs: No such file"), "{error}");
+    // The host's own.
+    let host = text.replace("netns: theirs", "netns: /proc/thread-self/ns/net");
+    let error = up.try_converge(&lab(&host), IngressHook::Tc).unwrap_err().to_string();
+    assert!(error.contains("shares the host's network"), "{error}");
+    // No namespace, or one of another kind.
+    for file in ["/etc/passwd", "/proc/self/ns/mnt"] {
+        let other = lab(&text.replace("netns: theirs", &format!("netns: {file}")));
+        let error = up.try_converge(&other, IngressHook::Tc).unwrap_err().to_string();
+        assert!(error.contains(&format!("{file} holds no network namespace")), "{error}");
+    }
+    up.down();
+    Ok(())
+}
+
+/// A process that sleeps in a namespace of its own, until this goes.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn new() -> Self {
+        let foreign = Foreign::new("sleeper");
+        let child = Command::new("ip")
+            .args(["netns", "exec", "sleeper", "sleep", "100"])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("start sleep");
+        let own = format!("/proc/{}/ns/net", child.id());
+        let target = std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
+        // `ip` enters the namespace before it becomes `sleep`.
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while std::fs::read_link(&own).is_ok_and(|link| link == target) {
+            assert!(std::time::Instant::now() < deadline, "sleep did not start");
+            std::thread::yield_now();
+        }
+        drop(foreign);
+        Self(child)
+    }
+}
+
+impl Sleeper {
+    fn netns(&self) -> NetNs {
+        let file = format!("/proc/{}/ns/net", self.0.id());
+        NetNs::find(file.as_ref()).expect("open a namespace").expect("a namespace")
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.0.kill().expect("end sleep");
+        self.0.wait().expect("wait for sleep");
+    }
+}
+
+fn adopted_process() -> Result<(), Failed> {
+    let sleeper = Sleeper::new();
+    let text = format!(
+        "name: adopt\nbridges: {{ br0: {{ addresses: [10.0.0.254/24] }} }}\nnamespaces:\n  \
+        guest: {{ pid: {}, interfaces: {{ eth0: {{ bridge: br0, addresses: [10.0.0.1/24] }} }} }}\n",
+        sleeper.0.id()
+    );
+    let adopt = lab(&text);
+    let up = Up::new(&adopt);
+    up.converge(&adopt, IngressHook::Tc);
+    let inside = sleeper.netns();
+    let mut echo = Echo::new(&inside, "10.0.0.254".parse().unwrap(), 7)?;
+    assert!(echo.ping(Duration::from_secs(2))?.is_some());
+    let done = run(&["exec", "adopt/guest", "--", "ip", "-brief", "address"]);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    assert!(done.out.contains("10.0.0.1/24"), "{}", done.out);
+    up.down();
+    let links = std::fs::read_to_string(format!("/proc/{}/net/dev", sleeper.0.id()))?;
+    assert!(!links.contains("eth0"), "{links}");
+    Ok(())
+}
+
+/// The program that knows containers is played by a file of that name.
+fn container() -> Result<(), Failed> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sleeper = Sleeper::new();
+    let folder = tempfile::tempdir()?;
+    let podman = folder.path().join("podman");
+    let tell = |what: &str| -> std::io::Result<()> {
+        std::fs::write(&podman, format!("#!/bin/sh\n[ \"$5\" = web ] && {what}\n"))?;
+        std::fs::set_permissions(&podman, std::fs::Permissions::from_mode(0o755))
+    };
+    tell(&format!("echo {}", sleeper.0.id()))?;
+    let file = tempfile::NamedTempFile::new()?;
+    let text = "name: adopt\nbridges: { br0: { addresses: [10.0.0.254/24] } }\nnamespaces:\n  \
+        guest: { container: web, interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24] } } }\n";
+    std::fs::write(&file, text)?;
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH")?);
+    let nsbpf = |arguments: &[&str]| {
+        let mut command = crate::command::nsbpf(arguments);
+        command.env("PATH", &path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        crate::command::finish(&mut command)
+    };
+    let lab_file = file.path().to_str().unwrap();
+    let done = nsbpf(&["up", lab_file]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let mut echo = Echo::new(&sleeper.netns(), "10.0.0.254".parse().unwrap(), 7)?;
+    assert!(echo.ping(Duration::from_secs(2))?.is_some());
+    assert_eq!(run(&["down", "adopt"]).code, Some(0));
+    for (answer, expected) in [
+        ("echo 0", "container web: it is not running"),
+        ("echo '1; rm'", "container web: it is not running"),
+        ("{ echo no such container >&2; exit 125; }", "podman: no such container"),
+    ] {
+        tell(answer)?;
+        let done = nsbpf(&["up", lab_file]);
+        assert_eq!(done.code, Some(1));
+        assert!(done.err.contains(expected), "{}", done.err);
+    }
+    Ok(())
+}
