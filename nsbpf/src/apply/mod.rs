@@ -304,7 +304,6 @@ fn restorable(before: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
         let device = object.device().is_none_or(|device| has(device.link.clone().into()));
         let restorable = device
             && match object {
-                Object::Folder(_) => true,
                 Object::Stray(_) => false,
                 Object::Adopted(one) => {
                     adopted.get(&one.name).is_some_and(|netns| netns.inode() == one.inode)
@@ -321,7 +320,8 @@ fn restorable(before: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
                 }
                 Object::Datapath(datapath) => datapath.object == OBJECT_DIGEST,
                 Object::Hook(hook) => hook.current && has(Key::Datapath),
-                Object::Vlans(_)
+                Object::Folder(_)
+                | Object::Vlans(_)
                 | Object::Address(_)
                 | Object::Uplink(_)
                 | Object::Up(_)

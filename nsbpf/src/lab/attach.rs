@@ -186,13 +186,12 @@ fn vlans(
     }
     let mut vlans = Vlans::default();
     for typed in trunk {
-        match range(&typed.value) {
-            Some(range) => vlans.tagged.extend(range),
-            None => {
-                let title = format!("`{}` is no VLAN", typed.value);
-                let help = "write `10`, or `10-19` for several: 1 to 4094";
-                problems.push(Problem::new(title, typed.referenced).help(help));
-            }
+        if let Some(range) = range(&typed.value) {
+            vlans.tagged.extend(range);
+        } else {
+            let title = format!("`{}` is no VLAN", typed.value);
+            let help = "write `10`, or `10-19` for several: 1 to 4094";
+            problems.push(Problem::new(title, typed.referenced).help(help));
         }
     }
     vlans.untagged = match vlan {

@@ -38,7 +38,7 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         })
         .collect::<Vec<_>>();
     let addresses =
-        Addresses::plan(&mut bridges, &drafts, &attached, &asked, &mut problems).addresses;
+        Addresses::plan(&mut bridges, &drafts, &attached, &asked, &mut problems).of_interfaces;
     let bridges: Vec<Bridge> = bridges.into_iter().map(|draft| draft.bridge).collect();
     let mut interfaces: HashMap<Name, Vec<Interface>> = HashMap::new();
     for ((draft, attached), addresses) in drafts.iter().zip(attached).zip(addresses) {
@@ -107,7 +107,7 @@ fn drafts<'a>(members: &[Member<'a>], problems: &mut Vec<Problem>) -> Vec<attach
 struct Addresses {
     segments: HashMap<SegmentId, Segment>,
     subnets: HashMap<Name, Subnets>,
-    addresses: Vec<Vec<IpNet>>,
+    of_interfaces: Vec<Vec<IpNet>>,
 }
 
 impl Addresses {
@@ -121,7 +121,7 @@ impl Addresses {
         let mut plan = Self {
             segments: HashMap::new(),
             subnets: HashMap::new(),
-            addresses: vec![Vec::new(); drafts.len()],
+            of_interfaces: vec![Vec::new(); drafts.len()],
         };
         let bridge_segment =
             |draft: &bridge::Draft| SegmentId::Bridge(draft.bridge.name.clone(), draft.own_vlan());
@@ -155,7 +155,7 @@ impl Addresses {
         }
         for (number, segment) in segments.iter().enumerate() {
             if let Some(segment) = segment {
-                plan.addresses[number] = plan.all(segment, &asked[number], problems);
+                plan.of_interfaces[number] = plan.all(segment, &asked[number], problems);
             }
         }
         plan

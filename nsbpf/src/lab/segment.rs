@@ -1,5 +1,6 @@
 //! Layer 2 segments: which addresses are on each, and the next ones that are free.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -64,8 +65,8 @@ impl Segment {
                 IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(*next)),
             };
             *next += 1;
-            if !self.taken.contains_key(&address) {
-                self.taken.insert(address, place);
+            if let Entry::Vacant(free) = self.taken.entry(address) {
+                free.insert(place);
                 return IpNet::new(address, subnet.prefix_len()).ok();
             }
         }

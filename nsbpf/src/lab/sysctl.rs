@@ -116,11 +116,9 @@ pub(super) fn check(
         }
         if let Some(other) = sysctls.insert(name.clone(), words.join(" ")) {
             let title = format!("`{name}` is {other} already");
-            let help = match SysctlName::FORWARDING.contains(&name.as_str()) {
-                true => "`router: true` says so".to_owned(),
-                false => "say it once".to_owned(),
-            };
-            problem(title, help);
+            let by_router = SysctlName::FORWARDING.contains(&name.as_str());
+            let help = if by_router { "`router: true` says so" } else { "say it once" };
+            problem(title, help.to_owned());
         }
     }
     sysctls

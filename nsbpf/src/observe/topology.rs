@@ -30,6 +30,7 @@ pub struct Topology {
 
 /// A bridge.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property that a reader looks for")]
 pub struct BridgeReport {
     /// Its name.
     pub name: String,

@@ -142,9 +142,8 @@ impl Veth {
     #[must_use]
     pub fn device_of(&self, id: &InterfaceId) -> Device {
         let number = match &self.far {
-            Far::Port(_) => self.number,
             Far::Peer(peer) if *id == self.id => peer.number,
-            Far::Peer(_) => self.number,
+            Far::Port(_) | Far::Peer(_) => self.number,
         };
         let (link, place) = (self.link(), Place::Netns(id.namespace.clone()));
         Device { link, place, number }

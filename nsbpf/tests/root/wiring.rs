@@ -149,7 +149,7 @@ fn bridge_in_a_namespace() -> Result<(), Failed> {
         netns("switch")
             .run(|| std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables"))
             .and_then(|read| read)
-            .map_or_else(|_| "0\n".to_owned(), |value| value)
+            .unwrap_or_else(|_| "0\n".to_owned())
     };
     assert_eq!(calls(), "0\n");
     // It is moved to the host, and back.

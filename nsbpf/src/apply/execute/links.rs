@@ -23,7 +23,7 @@ impl Executor<'_> {
         let identity = alias(self.store.lab(), &LinkId::Bridge(name.clone()));
         let mut create = Requests::default();
         let birth = birth(end, slot, *number);
-        create.push(step, place, link::create_bridge(&birth, switching(options)));
+        create.push(step, place, link::create_bridge(&birth, switching(*options)));
         create.send(&mut self.sockets).map_err(|error| no_vlans(step, *options, error))?;
         self.netfilter_off(step, place)?;
         let mut finish = Requests::default();
@@ -46,8 +46,8 @@ impl Executor<'_> {
         self.netfilter_off(step, place)?;
         let mut requests = Requests::default();
         requests.push(step, place, link::set_basics(ifindex, end.mac, end.mtu, end.group));
-        let before = switching(&from.options);
-        let request = link::set_bridge_options(ifindex, before, switching(options));
+        let before = switching(from.options);
+        let request = link::set_bridge_options(ifindex, before, switching(*options));
         requests.push(step, place, request);
         requests.push(step, place, link::set_up(ifindex));
         requests.send(&mut self.sockets).map_err(|error| no_vlans(step, *options, error))
@@ -234,8 +234,8 @@ fn no_vlans(step: &Step, options: BridgeOptions, error: ApplyError) -> ApplyErro
     error
 }
 
-fn switching(options: &BridgeOptions) -> link::BridgeOptions {
-    let BridgeOptions { stp, forward_delay, vlan_filtering, netfilter: _ } = *options;
+fn switching(options: BridgeOptions) -> link::BridgeOptions {
+    let BridgeOptions { stp, forward_delay, vlan_filtering, netfilter: _ } = options;
     link::BridgeOptions { stp, forward_delay, vlan_filtering }
 }
 

@@ -1,5 +1,6 @@
 //! The lab's links: told from others', and put together.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nsbpf_common::port::{MAC_PREFIX, Slot};
@@ -117,6 +118,17 @@ pub(super) fn assemble(seen: Vec<Seen>, state: &mut State) -> Vec<Known> {
     assembly.known
 }
 
+/// Puts a link where none is; gives it back where one is already.
+fn vacant<K: Ord>(sorted: &mut BTreeMap<K, Seen>, key: K, seen: Seen) -> Option<Seen> {
+    match sorted.entry(key) {
+        Entry::Occupied(_) => Some(seen),
+        Entry::Vacant(entry) => {
+            entry.insert(seen);
+            None
+        }
+    }
+}
+
 #[derive(Default)]
 struct Assembly {
     bridges: BTreeMap<InterfaceName, Seen>,
@@ -147,21 +159,14 @@ impl Assembly {
             return;
         }
         let earlier = match (identity, link.kind.as_str()) {
-            (Some(LinkId::Bridge(name)), "bridge") => match self.bridges.contains_key(&name) {
-                false => self.bridges.insert(name, seen),
-                true => Some(seen),
-            },
+            (Some(LinkId::Bridge(name)), "bridge") => vacant(&mut self.bridges, name, seen),
             (Some(LinkId::Interface(id)), "veth") => {
                 let home = Place::Netns(id.namespace.clone());
-                let sorted = if home == place { &mut self.peers } else { &mut self.ports };
-                match sorted.contains_key(&id) {
-                    true => Some(seen),
-                    false => {
-                        if home != place {
-                            self.behind.insert((home, number));
-                        }
-                        sorted.insert(id, seen)
-                    }
+                if home == place {
+                    vacant(&mut self.peers, id, seen)
+                } else {
+                    self.behind.insert((home, number));
+                    vacant(&mut self.ports, id, seen)
                 }
             }
             (None, "veth") if place != Place::Host => self.ends.insert((place, link.ifindex), seen),

@@ -138,10 +138,11 @@ fn open_all(
     let handles: Vec<&NetNs> = open.iter().map(|(_, netns, _)| netns).collect();
     let visited = NetNs::visit_all(&handles, |place| {
         let settings = former.get(place).into_iter().flatten();
-        settings.map(|name| Ok((name.clone(), sysctl::read(name.as_str())?))).collect()
+        settings
+            .map(|name| Ok((name.clone(), sysctl::read(name.as_str())?)))
+            .collect::<io::Result<Vec<_>>>()
     });
-    let visited: Vec<(_, Vec<(SysctlName, Option<String>)>)> =
-        visited.map_err(failed("the lab's namespaces"))?;
+    let visited = visited.map_err(failed("the lab's namespaces"))?;
     let mut opened = HashMap::new();
     for ((name, netns, adopted), (netlink, settings)) in open.into_iter().zip(visited) {
         for (setting, value) in settings {
