@@ -13,6 +13,7 @@
 )]
 
 mod command;
+mod doctor;
 mod engine;
 mod exec;
 mod isolation;
@@ -41,13 +42,14 @@ fn main() {
         verbs::TESTS,
         language::TESTS,
         exec::TESTS,
+        doctor::TESTS,
     ]
     .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {
             let trial = Trial::test(name, move || isolation::isolated(test));
-            match why_not {
+            match why_not.or_else(|| doctor::why_not(name)) {
                 Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
                 None => trial,
             }
