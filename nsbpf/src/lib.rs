@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod cli;
 pub mod datapath;
+pub mod doctor;
 pub mod lab;
 pub mod net;
 pub mod observe;

@@ -23,6 +23,11 @@ const UNSUPPORTED: u8 = 4;
 #[error("there is something to change")]
 pub(super) struct PlannedChanges;
 
+/// `doctor` found what eats traffic, and has said what.
+#[derive(Debug, thiserror::Error)]
+#[error("there is a problem")]
+pub(super) struct FoundProblems;
+
 /// This process or this kernel cannot do it, whatever the lab.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -44,6 +49,9 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     }
     if error.is::<PlannedChanges>() {
         return ExitCode::from(CHANGES);
+    }
+    if error.is::<FoundProblems>() {
+        return ExitCode::from(FAILED);
     }
     if let Some(lab) = error.downcast_ref::<LabError>() {
         print_error(&lab.render());

@@ -1,5 +1,6 @@
 //! The command line: one file a verb. The only place that prints.
 
+mod doctor;
 mod down;
 mod exec;
 mod exit;
@@ -54,10 +55,11 @@ enum Verb {
     Exec(exec::Exec),
     /// Run your shell inside a namespace
     Shell(exec::Shell),
+    Doctor(doctor::Doctor),
 }
 
 /// Parses the arguments, runs, and says how it ended:
-/// 0 well, 1 it failed, 2 wrong usage or an invalid lab, 3 `plan` found changes,
+/// 0 well, 1 it failed or `doctor` found a problem, 2 wrong usage or an invalid lab, 3 `plan` found changes,
 /// 4 a privilege or a kernel feature is missing. `exec` and `shell` end as their
 /// command does, or with 126 or 127 if it cannot be started.
 #[must_use]
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Show(show) => show.run(),
         Verb::Exec(exec) => exec.run(),
         Verb::Shell(shell) => shell.run(),
+        Verb::Doctor(doctor) => doctor.run(),
     };
     exit::code(outcome)
 }

@@ -50,15 +50,15 @@ pub(super) fn check() -> Result<(), Unsupported> {
 }
 
 /// Lifts what would stop a large lab: each namespace takes two file descriptors,
-/// and kernels before 5.11 count maps as locked memory.
+/// and maps may count as locked memory.
 fn raise_limits() {
-    for resource in [Resource::Nofile, Resource::Memlock] {
-        let limit = getrlimit(resource);
-        let maximum = match resource {
-            Resource::Memlock => None,
-            _ => limit.maximum,
-        };
-        // Where it is not allowed, small labs still work.
-        let _ = setrlimit(resource, Rlimit { current: maximum, maximum });
-    }
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where it is not allowed, small labs still work.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    raise_memory_limit();
+}
+
+/// Lifts the limit that keeps kernels before 5.11 from making maps.
+pub(super) fn raise_memory_limit() {
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }

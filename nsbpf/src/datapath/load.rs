@@ -20,7 +20,7 @@ use crate::store::Store;
 pub const TC_INGRESS: &str = "tc_ingress";
 /// Name of the program at tc egress.
 pub const TC_EGRESS: &str = "tc_egress";
-const XDP_INGRESS: &str = "xdp_ingress";
+pub(super) const XDP_INGRESS: &str = "xdp_ingress";
 /// Maps that outlive this process.
 pub(super) const PORT_STATS: &str = "PORT_STATS";
 
@@ -43,7 +43,7 @@ pub struct ProgramIds {
     pub xdp: Option<u32>,
 }
 
-fn program_error(
+pub(super) fn program_error(
     operation: &'static str,
     program: &'static str,
 ) -> impl FnOnce(ProgramError) -> DatapathError {

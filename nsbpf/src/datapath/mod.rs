@@ -8,6 +8,7 @@ mod load;
 mod log;
 mod probe;
 mod stats;
+mod trial;
 
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use load::{
 };
 pub use probe::{Missing, probe};
 pub use stats::StatsReader;
+pub use trial::Trial;
 
 /// The object of the kernel half.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NSBPF_OBJECT"));

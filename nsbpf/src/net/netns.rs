@@ -113,6 +113,19 @@ impl NetNs {
         })
     }
 
+    /// Runs a function inside a new namespace without a name, on a thread of its
+    /// own: whatever it makes there goes with it.
+    ///
+    /// # Errors
+    /// It takes `CAP_SYS_ADMIN`, and `user.max_net_namespaces` may be reached.
+    pub fn scratch<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        visit(|| {
+            // SAFETY: only the network namespace of this thread changes.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+            Ok(work())
+        })
+    }
+
     /// Visits each of the namespaces, from one thread: opens a socket there, and
     /// does some work, which is told the place of the namespace in the list.
     pub fn visit_all<T: Send>(

@@ -13,6 +13,7 @@
 )]
 
 mod command;
+mod doctor;
 mod engine;
 mod exec;
 mod isolation;
@@ -43,13 +44,14 @@ fn main() {
         language::TESTS,
         wiring::TESTS,
         exec::TESTS,
+        doctor::TESTS,
     ]
     .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {
             let trial = Trial::test(name, move || isolation::isolated(test));
-            match why_not {
+            match why_not.or_else(|| doctor::why_not(name)) {
                 Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
                 None => trial,
             }

@@ -78,7 +78,8 @@ fn without_bpf() -> Result<(), Failed> {
     Ok(())
 }
 
-fn forbid_bpf() -> io::Result<()> {
+/// For a process about to be executed: bpf(2) does not exist for it.
+pub(crate) fn forbid_bpf() -> io::Result<()> {
     const fn statement(code: u32, k: u32) -> libc::sock_filter {
         libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
     }

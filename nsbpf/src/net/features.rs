@@ -1,0 +1,87 @@
+//! What the kernel can do about links: tried, not guessed from its version.
+//!
+//! Call these inside a namespace that goes away ([`scratch`](super::NetNs::scratch)), in the
+//! order in which they need each other.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{
+    InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+};
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rustix::io::Errno;
+
+use super::filter::{self, TcHook};
+use super::link;
+use super::socket::{Netlink, NetlinkError, Request};
+
+/// Interface index of the end of the veth pair that things are tried on.
+pub const VETH: u32 = 2;
+const PEER: u32 = 3;
+const BRIDGE: u32 = 4;
+
+/// Makes a veth pair and brings it up.
+pub fn make_veth(netlink: &mut Netlink) -> Result<(), NetlinkError> {
+    let peer = LinkMessageBuilder::<LinkUnspec>::new().name("probe1").index(PEER).build();
+    let pair = LinkMessageBuilder::<LinkVeth>::new("probe0", "")
+        .index(VETH)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .build();
+    netlink.request(Request::create(RouteNetlinkMessage::NewLink(pair)))?;
+    netlink.request(link::set_up(PEER))?;
+    netlink.request(link::set_up(VETH))
+}
+
+/// Makes a bridge. `Ok` says whether it can tell VLANs apart: a kernel without
+/// that refuses the option or takes it and forgets it (`br_changelink`, by
+/// version).
+pub fn make_bridge(netlink: &mut Netlink) -> Result<bool, NetlinkError> {
+    let bridge = || LinkMessageBuilder::<LinkBridge>::new("probe2").index(BRIDGE);
+    let mut make = |bridge: LinkMessage| {
+        netlink.request(Request::create(RouteNetlinkMessage::NewLink(bridge)))
+    };
+    match make(bridge().vlan_filtering(true).build()) {
+        Err(NetlinkError::Refused { errno: Errno::OPNOTSUPP, .. }) => {
+            return make(bridge().build()).map(|()| false);
+        }
+        outcome => outcome?,
+    }
+    let dump = netlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    Ok(dump.iter().any(filters_vlans))
+}
+
+fn filters_vlans(message: &RouteNetlinkMessage) -> bool {
+    let RouteNetlinkMessage::NewLink(message) = message else {
+        return false;
+    };
+    let infos = message.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    infos.flatten().any(|info| {
+        matches!(info, LinkInfo::Data(InfoData::Bridge(options))
+            if options.contains(&InfoBridge::VlanFiltering(true)))
+    })
+}
+
+/// Gives the veth pair tc hooks.
+pub fn add_clsact(netlink: &mut Netlink) -> Result<(), NetlinkError> {
+    netlink.request(filter::add_clsact(VETH))
+}
+
+/// Attaches a program to one of them.
+pub fn attach(netlink: &mut Netlink, program: BorrowedFd<'_>) -> Result<(), NetlinkError> {
+    netlink.request(filter::attach(VETH, TcHook::Ingress, program, "probe"))
+}
+
+/// Whether new namespaces have IPv6, as the calling thread's shows it; `None`
+/// when the kernel has none at all.
+pub fn ipv6() -> io::Result<Option<bool>> {
+    match std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6") {
+        Ok(disabled) => Ok(Some(disabled.trim() == "0")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
