@@ -79,8 +79,8 @@ pub(super) struct InterfaceSpec {
     pub(super) up: Option<bool>,
 }
 
-/// A mapping in the order of the file, its keys with their places. A key with
-/// nothing behind it means its type's default.
+/// A mapping in the order of the file, its keys with their places. Nothing stands
+/// for an empty one, and a key with nothing behind it means its type's default.
 pub(super) struct Entries<T>(pub(super) Vec<(Spanned<String>, T)>);
 
 impl<T> Default for Entries<T> {
@@ -91,7 +91,7 @@ impl<T> Default for Entries<T> {
 
 impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+        deserializer.deserialize_option(EntriesVisitor(PhantomData))
     }
 }
 
@@ -102,6 +102,18 @@ impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a mapping of names")
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(Entries::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Entries::default())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {

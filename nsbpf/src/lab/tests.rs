@@ -63,7 +63,7 @@ fn mistakes_are_named_at_their_place() {
         ),
         (
             "name: a\n",
-            "lab.yaml:1:1: the key `namespaces` is missing; a small lab: {name: a, bridges: {br0: {}}, namespaces: {n0: {interfaces: {eth0: {bridge: br0, addresses: [10.0.0.1/24]}}}}}",
+            "lab.yaml:1:7: the lab has no namespace; add one under `namespaces:`, as `vnet0: {}`",
         ),
     ];
     for (source, expected) in cases {

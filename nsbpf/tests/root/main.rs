@@ -20,6 +20,7 @@ mod isolation;
 mod language;
 mod leaks;
 mod programs;
+mod random;
 mod refusals;
 mod run;
 mod truth;
@@ -43,6 +44,7 @@ fn main() {
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,
+        random::TESTS,
         exec::TESTS,
         doctor::TESTS,
     ]
