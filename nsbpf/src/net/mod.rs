@@ -14,6 +14,7 @@ pub mod filter;
 pub mod link;
 pub mod netfilter;
 pub mod netns;
+pub mod nftables;
 pub mod nsid;
 pub mod route;
 pub mod socket;
