@@ -11,6 +11,7 @@ pub mod echo;
 pub mod enter;
 pub mod features;
 pub mod filter;
+pub mod host_forwarding;
 pub mod link;
 pub mod netfilter;
 pub mod netns;
