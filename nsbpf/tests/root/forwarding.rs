@@ -3,21 +3,25 @@
 //! The test's own namespace is the host.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nsbpf::lab::Name;
 use nsbpf::net::host_forwarding::{Families, enable, enabled, release};
 use nsbpf::store::{LabLock, Store};
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Test;
-use crate::world::ip;
+use crate::world::{ip, netns};
 
 pub(crate) const TESTS: &[Test] = &[
     ("forwarding::labs_share_it", shared),
     ("forwarding::only_what_is_needed", only_needed),
     ("forwarding::side_effects_are_put_back", side_effects),
+    ("forwarding::routers_are_heard", router),
     ("forwarding::what_others_set_stays", others),
     ("forwarding::an_enable_cut_short", enable_cut_short),
     ("forwarding::a_release_cut_short", release_cut_short),
@@ -173,6 +177,59 @@ fn side_effects() -> Result<(), Failed> {
     ip(&["link", "delete", "new"]);
     lab.end();
     Ok(())
+}
+
+/// The host goes on using and hearing the router that it learnt from.
+fn router() -> Result<(), Failed> {
+    let lab = Lab::new("lab");
+    ip(&["netns", "add", "router"]);
+    ip(&["link", "add", "uplink", "type", "veth", "peer", "name", "eth0", "netns", "router"]);
+    // Without waiting for others that could have the same address.
+    write("ipv6/conf/uplink/accept_dad", "0");
+    let router = netns("router");
+    router.run(|| write("ipv6/conf/eth0/accept_dad", "0"))?;
+    ip(&["link", "set", "uplink", "up"]);
+    ip(&["-netns", "router", "link", "set", "eth0", "up"]);
+    let learns = |what: &str| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while ip(&["-6", "route", "show", "default", "proto", "ra"]).is_empty() {
+            assert!(Instant::now() < deadline, "no default route was learnt {what}");
+            // The link may not be up yet.
+            let _ = router.run(advertise).expect("enter the router");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let has_route = || !ip(&["-6", "route", "show", "default", "proto", "ra"]).is_empty();
+    learns("before");
+    enable(&lab.store, ONLY_V6)?;
+    assert!(has_route(), "the route was lost");
+    ip(&["-6", "route", "flush", "proto", "ra"]);
+    assert!(!has_route());
+    learns("while forwarding is on");
+    release(&lab.store)?;
+    assert!(has_route(), "the route was lost");
+    drop(router);
+    ip(&["link", "delete", "uplink"]);
+    ip(&["netns", "delete", "router"]);
+    unmount("/run/netns", UnmountFlags::DETACH)?;
+    lab.end();
+    Ok(())
+}
+
+/// Sends a router advertisement (RFC 4861, section 4.2) from `eth0`.
+fn advertise() -> std::io::Result<()> {
+    const ADVERTISEMENT: u8 = 134;
+    /// Seconds.
+    const LIFETIME: u16 = 1800;
+    let [high, low] = LIFETIME.to_be_bytes();
+    // Type, code, checksum (the kernel's), hop limit, flags, lifetime, and two
+    // times that are unspecified.
+    let advertisement = [ADVERTISEMENT, 0, 0, 0, 64, 0, high, low, 0, 0, 0, 0, 0, 0, 0, 0];
+    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+    socket.bind_device(Some(b"eth0"))?;
+    socket.set_multicast_hops_v6(255)?;
+    let all_nodes: std::net::Ipv6Addr = "ff02::1".parse().expect("an address");
+    socket.send_to(&advertisement, &SocketAddr::new(all_nodes.into(), 0).into()).map(drop)
 }
 
 fn others() -> Result<(), Failed> {
