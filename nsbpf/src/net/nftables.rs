@@ -311,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_lacks_is_named() {
+        let refused = |errno| NetlinkError::Refused { errno, message: None };
+        let told = |errno, is_lack| failure("set", "a table", is_lack)(refused(errno)).to_string();
+        for lack in [told(Errno::INVAL, lacks_nftables), told(Errno::NOENT, lacks_part)] {
+            for option in ["NF_TABLES", "NF_TABLES_INET", "NFT_MASQ", "NFT_CT"] {
+                assert!(lack.contains(&format!("CONFIG_{option}")), "{lack}");
+            }
+        }
+        let plain = told(Errno::PERM, lacks_nftables);
+        assert_eq!(plain, "set a table: Operation not permitted (os error 1)");
+    }
+
+    #[test]
     fn a_name_that_no_interface_has_is_refused() {
         let table = Table::new("x", [("sixteen-letters-", [])]);
         assert!(matches!(set(&table), Err(TableError::Name(name)) if name == "sixteen-letters-"));
