@@ -138,8 +138,9 @@ pub struct Found {
     pub mark: Option<String>,
     /// What could be read from its rules.
     pub uplinks: Uplinks,
-    /// Whether it holds all that belongs to these uplinks, and nothing more: not
-    /// so when somebody flushed a chain or added a rule.
+    /// Whether its chains and rules are those that belong to these uplinks: not so
+    /// when somebody flushed a chain, added a rule or made the table dormant. Sets
+    /// and named objects, which no rule of ours uses, are not looked at.
     pub intact: bool,
 }
 
