@@ -1,13 +1,13 @@
 //! The switches below `/proc/sys/net`, which shows the network namespace of the
 //! thread that looks.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Family, HostForwardingError, failed};
+use crate::net::sysctl;
 
 const FOLDER: &str = "/proc/sys/net";
 
@@ -135,22 +135,18 @@ fn interfaces(conf: &str) -> Result<Vec<String>, HostForwardingError> {
 
 /// `None` when the file is not there: interfaces come and go.
 fn read(file: &str) -> Result<Option<String>, HostForwardingError> {
-    match fs::read_to_string(path(file)) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path(file))(error)),
-    }
+    sysctl::read(&setting(file)).map_err(failed("read", path(file)))
 }
 
 fn write(file: &str, value: &str) -> Result<(), HostForwardingError> {
-    let written = OpenOptions::new()
-        .write(true)
-        .open(path(file))
-        .and_then(|mut file| file.write_all(value.as_bytes()));
-    match written {
+    match sysctl::write(&setting(file), value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         written => written.map_err(failed("write", path(file))),
     }
+}
+
+fn setting(file: &str) -> String {
+    format!("net/{file}")
 }
 
 fn path(file: &str) -> PathBuf {
