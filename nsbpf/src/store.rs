@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! /run/nsbpf/locks/LAB              held while somebody works on the lab
+//! /run/nsbpf/forwarding             who needs the host to forward, and how it was
 //! /run/nsbpf/labs/LAB/              a tmpfs of its own
 //!                     slot          the lab's slot
 //!                     kept          there if the lab is to stay up
@@ -133,6 +134,18 @@ impl Store {
         self.folder().join("datapath.json")
     }
 
+    /// The note about forwarding on the host, which all labs share.
+    #[must_use]
+    pub fn forwarding_note(&self) -> PathBuf {
+        self.root.join("forwarding")
+    }
+
+    /// Where this lab writes that note, to put it in the other's place.
+    #[must_use]
+    pub fn forwarding_draft(&self) -> PathBuf {
+        self.root.join(format!("forwarding.{}", self.lab))
+    }
+
     /// The file that a namespace is mounted on.
     #[must_use]
     pub fn netns_file(&self, namespace: &str) -> PathBuf {
@@ -197,13 +210,20 @@ impl Store {
         Ok(())
     }
 
+    /// Locks what all labs share; waits for whoever has it. The lab is locked
+    /// already, so that the folder is there and stays. Let go of when dropped.
+    pub fn lock_root(&self) -> Result<File, StoreError> {
+        let root = File::open(&self.root).map_err(failed("open", &self.root))?;
+        flock(&root, FlockOperation::LockExclusive)
+            .map_err(|errno| failed("lock", &self.root)(errno.into()))?;
+        Ok(root)
+    }
+
     /// Makes the lab's folder and notes its slot.
     pub fn create_folder(&self, slot: Slot) -> Result<(), StoreError> {
         let folder = self.folder();
         // Slots of different labs are handed out one at a time.
-        let root = File::open(&self.root).map_err(failed("open", &self.root))?;
-        flock(&root, FlockOperation::LockExclusive)
-            .map_err(|errno| failed("lock", &self.root)(errno.into()))?;
+        let _root = self.lock_root()?;
         if self.slots_of_others()?.contains(&slot.get()) {
             return Err(StoreError::SlotTaken(slot.get()));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
-    NetlinkMessage, NetlinkPayload, NlasIterator,
+    NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NlasIterator,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
@@ -312,7 +312,7 @@ impl Netlink {
 /// The messages of a datagram. One that the library cannot parse is left out:
 /// anybody may give an interface a name that is not UTF-8, and that must not keep
 /// us from seeing the others.
-fn split(mut datagram: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
+pub(super) fn split<M: NetlinkDeserializable>(mut datagram: &[u8]) -> Vec<NetlinkMessage<M>> {
     let mut messages = Vec::new();
     while let Some(length) = datagram.first_chunk().map(|length| u32::from_ne_bytes(*length)) {
         let length = length as usize;
@@ -331,7 +331,7 @@ fn split(mut datagram: &[u8]) -> Vec<NetlinkMessage<RouteNetlinkMessage>> {
 
 /// Reads the kernel's error and, behind the header of the request that it
 /// repeats, its explanation (`netlink_ack`, Linux 6.18).
-fn refusal(error: &rtnetlink::packet_core::ErrorMessage) -> NetlinkError {
+pub(super) fn refusal(error: &rtnetlink::packet_core::ErrorMessage) -> NetlinkError {
     const NLMSGERR_ATTR_MSG: u16 = 1;
     let attributes = error.header.get(HEADER_BYTES..).unwrap_or_default();
     let message = NlasIterator::new(attributes)

@@ -16,6 +16,7 @@ mod command;
 mod doctor;
 mod engine;
 mod exec;
+mod forwarding;
 mod isolation;
 mod language;
 mod leaks;
@@ -24,6 +25,7 @@ mod random;
 mod refusals;
 mod run;
 mod truth;
+mod uplink;
 mod verbs;
 mod wiring;
 mod world;
@@ -47,13 +49,15 @@ fn main() {
         random::TESTS,
         exec::TESTS,
         doctor::TESTS,
+        forwarding::TESTS,
+        uplink::TESTS,
     ]
     .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {
             let trial = Trial::test(name, move || isolation::isolated(test));
-            match why_not.or_else(|| doctor::why_not(name)) {
+            match why_not.or_else(|| doctor::why_not(name)).or_else(|| uplink::why_not(name)) {
                 Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
                 None => trial,
             }

@@ -1,0 +1,250 @@
+//! A netfilter netlink socket: dumps, and batches that the kernel takes as a
+//! whole or not at all.
+
+use std::io;
+
+use bytes::BytesMut;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+};
+use rtnetlink::sys::protocols::NETLINK_NETFILTER;
+use rtnetlink::sys::{Socket, SocketAddr};
+use rustix::io::Errno;
+
+use super::attribute::{Attributes, number};
+use crate::net::socket::{NetlinkError, refusal, split};
+
+/// `NFPROTO_INET`: IPv4 and IPv6 in one table.
+pub(super) const INET: u8 = 1;
+const UNSPECIFIED: u8 = 0;
+/// `NFNL_SUBSYS_NFTABLES`
+const SUBSYSTEM: u16 = 10;
+/// `NFNL_MSG_BATCH_BEGIN` and `NFNL_MSG_BATCH_END`
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const BATCH_GENID: u16 = 1;
+const GET_GENERATION: u16 = kind(16);
+const GEN_ID: u16 = 1;
+/// Bytes of `struct nfgenmsg`.
+const HEADER_BYTES: usize = 4;
+/// The kernel fills at most 32 KiB of a dump into one datagram
+/// (`netlink_dump`, Linux 6.18).
+const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// The message's kind by its number in `enum nf_tables_msg_types`.
+pub(super) const fn kind(number: u16) -> u16 {
+    SUBSYSTEM << 8 | number
+}
+
+/// A message: `struct nfgenmsg` and attributes.
+#[derive(Debug)]
+pub(super) struct Message {
+    kind: u16,
+    family: u8,
+    resource: u16,
+    attributes: Vec<u8>,
+}
+
+impl Message {
+    /// About something in a table of family inet.
+    pub(super) fn new(kind: u16, attributes: &Attributes) -> Self {
+        Self::of(kind, INET, attributes)
+    }
+
+    fn of(kind: u16, family: u8, attributes: &Attributes) -> Self {
+        Self { kind, family, resource: 0, attributes: attributes.as_bytes().to_vec() }
+    }
+
+    fn batch(kind: u16, attributes: &Attributes) -> Self {
+        Self { resource: SUBSYSTEM, ..Self::of(kind, UNSPECIFIED, attributes) }
+    }
+
+    pub(super) fn attributes(&self) -> &[u8] {
+        &self.attributes
+    }
+}
+
+impl NetlinkSerializable for Message {
+    fn message_type(&self) -> u16 {
+        self.kind
+    }
+
+    fn buffer_len(&self) -> usize {
+        HEADER_BYTES + self.attributes.len()
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        let [high, low] = self.resource.to_be_bytes();
+        let (header, attributes) = buffer.split_at_mut(HEADER_BYTES);
+        // The second byte is the version, which is 0 (`NFNETLINK_V0`).
+        header.copy_from_slice(&[self.family, 0, high, low]);
+        attributes.copy_from_slice(&self.attributes);
+    }
+}
+
+impl NetlinkDeserializable for Message {
+    type Error = io::Error;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> io::Result<Self> {
+        let Some(([family, _, high, low], attributes)) = payload.split_first_chunk() else {
+            return Err(io::Error::other("no room for a struct nfgenmsg"));
+        };
+        let resource = u16::from_be_bytes([*high, *low]);
+        let attributes = attributes.to_vec();
+        Ok(Self { kind: header.message_type, family: *family, resource, attributes })
+    }
+}
+
+/// A netfilter netlink socket in the network namespace of the thread that opened
+/// it.
+pub(super) struct Connection {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Connection {
+    pub(super) fn open() -> Result<Self, NetlinkError> {
+        let failed = |operation| move |source| NetlinkError::Socket { operation, source };
+        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(failed("open"))?;
+        socket.bind_auto().map_err(failed("bind"))?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connect"))?;
+        socket.set_cap_ack(true).map_err(failed("set NETLINK_CAP_ACK"))?;
+        socket.set_ext_ack(true).map_err(failed("set NETLINK_EXT_ACK"))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// The number of the rule set, which every change of anybody's in this
+    /// network namespace increases.
+    pub(super) fn generation(&mut self) -> Result<u32, NetlinkError> {
+        let query = Message::of(GET_GENERATION, UNSPECIFIED, &Attributes::new());
+        let mut datagram = Vec::new();
+        self.append(&mut datagram, query, 0);
+        self.send(&datagram)?;
+        for message in self.receive(0)? {
+            match message.payload {
+                NetlinkPayload::InnerMessage(message) => {
+                    return number(message.attributes(), GEN_ID)
+                        .ok_or(NetlinkError::Unexpected("rule set generation"));
+                }
+                NetlinkPayload::Error(error) => return Err(refusal(&error)),
+                _ => {}
+            }
+        }
+        Err(NetlinkError::Unexpected("rule set generation"))
+    }
+
+    /// All objects that the message asks for, and whether they changed while
+    /// they were read.
+    pub(super) fn dump(&mut self, query: Message) -> Result<(Vec<Message>, bool), NetlinkError> {
+        let mut datagram = Vec::new();
+        self.append(&mut datagram, query, NLM_F_DUMP);
+        self.send(&datagram)?;
+        let mut objects = Vec::new();
+        let mut interrupted = false;
+        loop {
+            for message in self.receive(0)? {
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
+                match message.payload {
+                    NetlinkPayload::InnerMessage(object) => objects.push(object),
+                    NetlinkPayload::Done(done) if done.code < 0 => {
+                        let errno = Errno::from_raw_os_error(done.code.saturating_neg());
+                        return Err(NetlinkError::Refused { errno, message: None });
+                    }
+                    NetlinkPayload::Done(_) => return Ok((objects, interrupted)),
+                    NetlinkPayload::Error(error) => return Err(refusal(&error)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Sends changes that happen all at once or not at all. Fails with `ERESTART`
+    /// when the rule set is no more of that generation.
+    pub(super) fn batch(
+        &mut self,
+        generation: u32,
+        changes: Vec<(Message, u16)>,
+    ) -> Result<(), NetlinkError> {
+        let mut datagram = Vec::new();
+        let generation = Attributes::new().number(BATCH_GENID, generation);
+        self.append(&mut datagram, Message::batch(BATCH_BEGIN, &generation), 0);
+        let last = changes.len().saturating_sub(1);
+        for (place, (message, flags)) in changes.into_iter().enumerate() {
+            // A refusal is told without being asked for, so that one
+            // acknowledgement is enough: many may not fit the receive buffer.
+            let ack = if place == last { NLM_F_ACK } else { 0 };
+            self.append(&mut datagram, message, flags | ack);
+        }
+        let acknowledged = self.sequence;
+        self.append(&mut datagram, Message::batch(BATCH_END, &Attributes::new()), 0);
+        self.send(&datagram)?;
+        self.outcome(acknowledged)
+    }
+
+    /// What the kernel made of a batch. It works on it within `send`, so that all
+    /// answers are there; how many is not known beforehand: of a batch that it
+    /// does not take at all (`nfnetlink_rcv_batch`, Linux 6.18) it refuses the
+    /// beginning only.
+    fn outcome(&self, acknowledged: u32) -> Result<(), NetlinkError> {
+        let mut done = false;
+        loop {
+            let answers = match self.receive(libc::MSG_DONTWAIT) {
+                Err(NetlinkError::Socket { source, .. })
+                    if source.kind() == io::ErrorKind::WouldBlock =>
+                {
+                    break;
+                }
+                answers => answers?,
+            };
+            for answer in answers {
+                match answer.payload {
+                    NetlinkPayload::Error(error) if error.code.is_some() => {
+                        return Err(refusal(&error));
+                    }
+                    NetlinkPayload::Error(_) => {
+                        done |= answer.header.sequence_number == acknowledged;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if done { Ok(()) } else { Err(NetlinkError::Unexpected("acknowledgement of a batch")) }
+    }
+
+    fn append(&mut self, datagram: &mut Vec<u8>, message: Message, flags: u16) {
+        self.sequence = self.sequence.wrapping_add(1);
+        let payload = NetlinkPayload::InnerMessage(message);
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let start = datagram.len();
+        // Attributes end at a multiple of four.
+        datagram.resize(start + message.buffer_len(), 0);
+        message.serialize(&mut datagram[start..]);
+    }
+
+    fn send(&self, datagram: &[u8]) -> Result<(), NetlinkError> {
+        self.socket
+            .send(datagram, 0)
+            .map(drop)
+            .map_err(|source| NetlinkError::Socket { operation: "send", source })
+    }
+
+    fn receive(&self, flags: i32) -> Result<Vec<NetlinkMessage<Message>>, NetlinkError> {
+        let mut received = BytesMut::with_capacity(RECEIVE_BYTES);
+        loop {
+            match self.socket.recv(&mut received, flags) {
+                Ok(_) => return Ok(split(&received)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(NetlinkError::Socket { operation: "receive", source });
+                }
+            }
+        }
+    }
+}
