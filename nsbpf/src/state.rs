@@ -250,8 +250,10 @@ pub struct Hook {
 pub struct Uplink {
     /// Bridges that are an uplink, with the subnets that masquerade.
     pub bridges: BTreeMap<InterfaceName, BTreeSet<IpNet>>,
-    /// Whether the host forwards what the subnets' families take.
-    pub forwarding: bool,
+    /// Whether the host forwards IPv4 for the lab.
+    pub ipv4: bool,
+    /// Whether the host forwards IPv6 for the lab.
+    pub ipv6: bool,
 }
 
 /// An interface that is up.

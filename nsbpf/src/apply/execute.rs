@@ -8,6 +8,7 @@ mod hooks;
 mod links;
 mod namespaces;
 mod requests;
+mod uplink;
 mod vlans;
 
 use std::collections::HashMap;
@@ -218,6 +219,10 @@ impl<'a> Executor<'a> {
                 self.programs = None;
                 datapath::unload(self.store).map_err(|error| fail(error.into()))
             }
+            Step::Add(Object::Uplink(to)) | Step::Change { to: Object::Uplink(to), .. } => {
+                self.set_uplink(step, to)
+            }
+            Step::Remove(Object::Uplink(from)) => self.remove_uplink(step, from),
             Step::Remove(Object::Up(_)) => self.request(step, link::set_down),
             Step::Remove(Object::Flood(_)) => {
                 self.request(step, |ifindex| link::set_multicast_flood(ifindex, false))

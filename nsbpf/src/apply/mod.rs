@@ -17,7 +17,9 @@ use rustix::io::Errno;
 
 use crate::datapath::{DatapathError, OBJECT_DIGEST};
 use crate::lab::{InterfaceId, Lab, Name};
+use crate::net::host_forwarding::HostForwardingError;
 use crate::net::netns::{self, NetNsError};
+use crate::net::nftables::TableError;
 use crate::net::nsid::DeathWatch;
 use crate::net::{NetNs, Netlink, NetlinkError};
 use crate::plan::{self, PlanError, Settings, Step};
@@ -105,6 +107,10 @@ pub enum Cause {
     #[error(transparent)]
     Datapath(#[from] DatapathError),
     #[error(transparent)]
+    HostForwarding(#[from] HostForwardingError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("this kernel's bridges do not look at VLANs (CONFIG_BRIDGE_VLAN_FILTERING)")]
     NoVlanFiltering,
@@ -132,6 +138,7 @@ impl ApplyError {
             Self::Step { source, .. } => match &**source {
                 Cause::Netlink(error) => error.errno() == Some(Errno::OPNOTSUPP),
                 Cause::Datapath(DatapathError::NoXdpLinks) | Cause::NoVlanFiltering => true,
+                Cause::Table(TableError::Unsupported { .. }) => true,
                 _ => false,
             },
             _ => false,

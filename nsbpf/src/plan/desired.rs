@@ -4,6 +4,7 @@ mod number;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use ipnet::IpNet;
 use nsbpf_common::ABI_VERSION;
 use nsbpf_common::port::{self, Slot};
 
@@ -133,9 +134,13 @@ impl Desired<'_> {
         let device = made.device();
         self.add(Object::Bridge(made));
         let of = LinkId::Bridge(name.clone());
-        for address in addresses {
+        // Without a link-local address the kernel asks for no neighbours of packets
+        // that it forwards (`ndisc_send_ns`, Linux 6.18), and a bridge is given none.
+        let has_ipv6 = addresses.iter().any(|address| matches!(address, IpNet::V6(_)));
+        let link_local = has_ipv6.then(|| link_local(mac));
+        for address in addresses.iter().copied().chain(link_local) {
             let (of, device) = (of.clone(), device.clone());
-            self.add(Object::Address(Address { of, device, address: *address, ours: true }));
+            self.add(Object::Address(Address { of, device, address, ours: true }));
         }
         if let Some(vlan) = vlan {
             let vlans = lab::Vlans { untagged: Some(*vlan), tagged: BTreeSet::new() };
@@ -269,20 +274,32 @@ impl Desired<'_> {
     }
 
     fn uplink(&mut self) {
-        let bridges: BTreeMap<_, BTreeSet<_>> = self
+        let bridges: BTreeMap<InterfaceName, BTreeSet<IpNet>> = self
             .lab
             .bridges
             .iter()
             .filter(|bridge| bridge.uplink)
             .map(|bridge| {
-                let subnets = bridge.addresses.iter().map(ipnet::IpNet::trunc).collect();
+                let subnets = bridge.addresses.iter().map(IpNet::trunc).collect();
                 (bridge.name.clone(), subnets)
             })
             .collect();
-        if !bridges.is_empty() {
-            self.add(Object::Uplink(Uplink { bridges, forwarding: true }));
+        if bridges.is_empty() {
+            return;
         }
+        let has = |of_family: fn(&IpNet) -> bool| bridges.values().flatten().any(of_family);
+        let ipv4 = has(|subnet| matches!(subnet, IpNet::V4(_)));
+        let ipv6 = has(|subnet| matches!(subnet, IpNet::V6(_)));
+        self.add(Object::Uplink(Uplink { bridges, ipv4, ipv6 }));
     }
+}
+
+/// The link-local address that follows from a hardware address (RFC 4291,
+/// appendix A).
+fn link_local(mac: [u8; 6]) -> IpNet {
+    let [a, b, c, d, e, f] = mac;
+    let bytes = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    IpNet::new_assert(bytes.into(), 64)
 }
 
 fn place(namespace: Option<&Name>) -> Place {

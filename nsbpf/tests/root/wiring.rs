@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("wiring::a_pair_is_changed_and_mended", pair_changes),
     ("wiring::a_bridge_in_a_namespace", bridge_in_a_namespace),
     ("wiring::a_bridge_has_addresses", bridge_addresses),
+    ("wiring::the_way_out_through_the_host", way_out),
     ("wiring::isolated_ports", isolated_ports),
     ("wiring::the_spanning_tree", spanning_tree),
     ("wiring::routes_onto_a_link", onlink_routes),
@@ -37,7 +38,8 @@ pub(crate) const TESTS: &[Test] = &[
 #[track_caller]
 fn reaches(from: &str, target: &str) -> bool {
     let target: IpAddr = target.parse().unwrap();
-    let mut echo = Echo::new(&netns(from), target, 7).expect("an echo socket");
+    // Where there is no route there is no socket.
+    let Ok(mut echo) = Echo::new(&netns(from), target, 7) else { return false };
     // The first one resolves neighbours all along the way.
     (0..3).any(|_| echo.ping(Duration::from_millis(500)).is_ok_and(|time| time.is_some()))
 }
@@ -179,6 +181,51 @@ fn bridge_addresses() -> Result<(), Failed> {
     assert!(reaches("n0", "10.0.0.253"));
     assert!(!reaches("n0", "10.0.0.254"));
     up.down();
+    Ok(())
+}
+
+fn way_out() -> Result<(), Failed> {
+    let outside = Foreign::new("outside");
+    ip(&["link", "add", "wan0", "type", "veth", "peer", "name", "wan1", "netns", "outside"]);
+    for (place, link, host) in [(None, "wan0", 1), (Some("outside"), "wan1", 2)] {
+        let inside = place.map_or(vec![], |name| vec!["-netns", name]);
+        for address in [format!("192.0.2.{host}/24"), format!("2001:db8::{host}/64")] {
+            let add = ["address", "add", &address, "dev", link, "nodad"];
+            ip(&[inside.as_slice(), &add].concat());
+        }
+        ip(&[inside.as_slice(), &["link", "set", link, "up"]].concat());
+    }
+    let text = "name: out\nbridges: { br0: { uplink: true, addresses: [10.0.0.0/24, 'fd00::/64'] } }\n\
+        namespaces:\n  \
+        n0: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.0/24, 'fd00::/64'] } } }\n";
+    let forwarding = || {
+        ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]
+            .map(|name| std::fs::read_to_string(format!("/proc/sys/net/{name}")).expect("a switch"))
+    };
+    let before = forwarding();
+    let with = lab(text);
+    let up = Up::new(&with);
+    up.converge(&with, IngressHook::Tc);
+    assert_eq!(up.converge(&with, IngressHook::Tc).steps, 0);
+    assert!(reaches("n0", "192.0.2.2"));
+    assert!(reaches("n0", "2001:db8::2"));
+    // A table that somebody emptied is put right.
+    let nft = Command::new("nft").args(["flush", "table", "inet", "nsbpf-out"]).status()?;
+    assert!(nft.success());
+    assert_eq!(up.converge(&with, IngressHook::Tc).steps, 1);
+    assert!(reaches("n0", "192.0.2.2"));
+    // Without: neither table nor forwarding nor a default route.
+    let without = lab(&text.replace("uplink: true, ", ""));
+    assert_eq!(up.converge(&without, IngressHook::Tc).steps, 3);
+    assert!(!reaches("n0", "192.0.2.2"));
+    assert_eq!(forwarding(), before);
+    up.converge(&with, IngressHook::Tc);
+    up.down();
+    assert_eq!(forwarding(), before);
+    let tables = Command::new("nft").args(["list", "tables"]).output()?.stdout;
+    assert_eq!(String::from_utf8_lossy(&tables), "");
+    drop(outside);
+    ip(&["link", "delete", "wan0"]);
     Ok(())
 }
 

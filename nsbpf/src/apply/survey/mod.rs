@@ -4,6 +4,7 @@ mod hooks;
 mod inside;
 mod links;
 mod namespaces;
+mod uplink;
 
 use std::collections::HashMap;
 
@@ -96,6 +97,7 @@ fn look_outside(store: &Store) -> Result<(Survey, Vec<Seen>, Netlink), ApplyErro
     if let Some(slot) = slot {
         insert(&mut state.objects, Object::Folder(slot));
     }
+    uplink::look(store, &mut state).map_err(failed("the way out"))?;
     let mut namespaces = namespaces::look(store, &mut state)?;
     let mut seen = Vec::new();
     links::look(store, slot, &Place::Host, &mut host, &mut state, &mut seen)
