@@ -136,14 +136,22 @@ impl Store {
 
     /// The note about forwarding on the host, which all labs share.
     #[must_use]
-    pub fn forwarding_note(&self) -> PathBuf {
-        self.root.join("forwarding")
+    pub fn forwarding_note() -> PathBuf {
+        Path::new(ROOT).join("forwarding")
     }
 
     /// Where this lab writes that note, to put it in the other's place.
     #[must_use]
     pub fn forwarding_draft(&self) -> PathBuf {
         self.root.join(format!("forwarding.{}", self.lab))
+    }
+
+    /// Labs that have such a note of their own: a command was killed.
+    pub fn forwarding_drafts() -> Result<Vec<Name>, StoreError> {
+        let name = |path: PathBuf| {
+            Name::new(path.file_name()?.to_str()?.strip_prefix("forwarding.")?).ok()
+        };
+        Ok(list(Path::new(ROOT))?.into_iter().filter_map(name).collect())
     }
 
     /// The file that a namespace is mounted on.
@@ -286,9 +294,12 @@ impl Store {
 
     /// Labs that have a folder, finished or not.
     pub fn labs() -> Result<Vec<Name>, StoreError> {
-        let folders = list(&Path::new(ROOT).join("labs"))?;
-        let name = |folder: &PathBuf| Name::new(folder.file_name()?.to_str()?).ok();
-        Ok(folders.iter().filter_map(name).collect())
+        names("labs")
+    }
+
+    /// Labs that have a lock, held or not.
+    pub fn locks() -> Result<Vec<Name>, StoreError> {
+        names("locks")
     }
 
     /// Notes that the lab is to stay up when the command ends.
@@ -332,10 +343,10 @@ impl Store {
 
     /// The lab that a name which `ip netns` shows belongs to.
     #[must_use]
-    pub fn owner_of(&self, name: &Path) -> Option<String> {
+    pub fn owner_of(name: &Path) -> Option<String> {
         let target = fs::read_link(name).ok()?;
         let lab = target.parent()?.parent()?;
-        let ours = lab.parent()? == self.root.join("labs")
+        let ours = lab.parent()? == Path::new(ROOT).join("labs")
             && target.parent()?.file_name()? == "netns"
             && target.file_name() == name.file_name();
         ours.then(|| lab.file_name().map(|lab| lab.to_string_lossy().into_owned()))?
@@ -353,7 +364,7 @@ impl Store {
     /// there is no error.
     pub fn unpublish(&self, namespace: &str) -> Result<(), StoreError> {
         let name = Self::netns_name(namespace);
-        if self.owner_of(&name).as_deref() == Some(self.lab.as_str()) {
+        if Self::owner_of(&name).as_deref() == Some(self.lab.as_str()) {
             if_there(fs::remove_file(&name)).map_err(failed("remove", &name))?;
         }
         Ok(())
@@ -393,6 +404,13 @@ impl LabLock {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// The labs that have a file in a folder of the root.
+fn names(folder: &str) -> Result<Vec<Name>, StoreError> {
+    let files = list(&Path::new(ROOT).join(folder))?;
+    let name = |file: &PathBuf| Name::new(file.file_name()?.to_str()?).ok();
+    Ok(files.iter().filter_map(name).collect())
 }
 
 fn read_slot(folder: &Path) -> Result<Option<Slot>, StoreError> {

@@ -12,13 +12,12 @@ mod uplink;
 mod vlans;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 
 use nsbpf_common::port::Slot;
 use rustix::io::Errno;
 
 use super::survey::Opened;
-use super::{ApplyError, Cause, host_socket, interrupted};
+use super::{ApplyError, Cause, Oversight, host_socket};
 use crate::datapath::{self, Programs};
 use crate::lab::{InterfaceName, Name};
 use crate::net::socket::Request;
@@ -42,12 +41,19 @@ pub(super) fn execute(
     state: &State,
     handles: Handles,
     steps: &[Step],
-    cancel: &AtomicBool,
+    oversight: &dyn Oversight,
 ) -> Result<(), ApplyError> {
     let mut executor = Executor::new(store, state, handles, steps)?;
+    let mut done = 0;
     for run in runs(steps) {
-        interrupted(cancel)?;
+        if oversight.cancelled() {
+            return Err(ApplyError::Interrupted);
+        }
+        if let Some(next) = run.first() {
+            oversight.progress(done, steps.len(), next);
+        }
         executor.run(run)?;
+        done += run.len();
     }
     Ok(())
 }
@@ -67,9 +73,19 @@ pub(super) fn execute_all(
     outcome
 }
 
-/// Steps that follow each other and are of one kind.
+/// Steps that follow each other and are of one kind: those that gain from all the
+/// company there is together, others so many at a time that a wish to stop is soon
+/// heard.
 fn runs(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
-    steps.chunk_by(|one, other| kind(one) == kind(other))
+    const AT_A_TIME: usize = 128;
+    let of_a_kind = steps.chunk_by(|one, other| kind(one) == kind(other));
+    of_a_kind.flat_map(|run| {
+        let together = match run.first() {
+            Some(Step::Add(object)) => matches!(object, Object::Flood(_)),
+            _ => true,
+        };
+        run.chunks(if together { run.len() } else { AT_A_TIME })
+    })
 }
 
 fn kind(step: &Step) -> (&'static str, std::mem::Discriminant<Object>) {

@@ -6,6 +6,7 @@
 
 mod alias;
 mod execute;
+mod leftovers;
 mod survey;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::state::{Far, Key, NetnsProgress, Object, Objects, Place, State};
 use crate::store::{Store, StoreError};
 
 use execute::Handles;
+pub use leftovers::{Leftovers, delete_stray, leftovers};
 use survey::survey_outside;
 pub use survey::{NotFound, Opened, Survey, survey, survey_for};
 
@@ -92,6 +94,21 @@ pub enum ApplyError {
         /// The failure of the way back.
         undo: Box<Self>,
     },
+}
+
+/// What the caller wants, and wants to know, while steps are done.
+pub trait Oversight: Sync {
+    /// Whether to stop before the next steps; what was done is undone then.
+    fn cancelled(&self) -> bool;
+
+    /// So many of the steps are done, and this one is next.
+    fn progress(&self, _done: usize, _steps: usize, _next: &Step) {}
+}
+
+impl Oversight for AtomicBool {
+    fn cancelled(&self) -> bool {
+        self.load(Ordering::Relaxed)
+    }
 }
 
 /// What a part of the machine said.
@@ -203,7 +220,7 @@ impl fmt::Display for Lingering {
 /// Brings a lab up: makes what is missing, changes what differs, removes what
 /// is too much. The caller holds the lab's lock.
 ///
-/// Setting `cancel` stops it between two steps; what was done is undone then.
+/// `oversight` may stop it between two steps; what was done is undone then.
 ///
 /// # Errors
 /// After an error the machine is as it was before, unless the error says so.
@@ -211,12 +228,12 @@ pub fn converge(
     store: &Store,
     lab: &Lab,
     settings: &Settings,
-    cancel: &AtomicBool,
+    oversight: &dyn Oversight,
 ) -> Result<Converged, ApplyError> {
     let start = Instant::now();
     let mut tries = 1;
     loop {
-        match try_converge(store, lab, settings, cancel) {
+        match try_converge(store, lab, settings, oversight) {
             Err(error) if tries < SLOT_TRIES && lost_slot(&error) => tries += 1,
             Err(error) => return Err(error),
             Ok((survey, steps)) => {
@@ -240,7 +257,7 @@ fn try_converge(
     store: &Store,
     lab: &Lab,
     settings: &Settings,
-    cancel: &AtomicBool,
+    oversight: &dyn Oversight,
 ) -> Result<(Survey, usize), ApplyError> {
     let found = survey_for(store, lab)?;
     let wanted = plan::desired(lab, settings, &found.state)?;
@@ -250,7 +267,7 @@ fn try_converge(
     }
     let Survey { state: before, namespaces, found } = found;
     let adopted = adopted(&namespaces);
-    let done = execute::execute(store, &before, Handles { namespaces, found }, &steps, cancel)
+    let done = execute::execute(store, &before, Handles { namespaces, found }, &steps, oversight)
         .and_then(|()| verify(store, &wanted));
     match done {
         Ok(survey) => Ok((survey, steps.len())),
@@ -396,8 +413,4 @@ fn host_socket() -> Result<Netlink, ApplyError> {
         what: "the host's links".to_owned(),
         source: Box::new(error.into()),
     })
-}
-
-fn interrupted(cancel: &AtomicBool) -> Result<(), ApplyError> {
-    if cancel.load(Ordering::Relaxed) { Err(ApplyError::Interrupted) } else { Ok(()) }
 }

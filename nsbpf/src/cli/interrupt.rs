@@ -54,11 +54,11 @@ impl Interrupt {
 /// Runs blocking work that may be asked to stop: the flag is set on the first
 /// signal.
 pub(super) fn interruptible<T: Send + 'static>(
-    work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+    work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static,
 ) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let flag = Interrupt::listen()?.flag();
-        Ok(tokio::task::spawn_blocking(move || work(&flag)).await?)
+        Ok(tokio::task::spawn_blocking(move || work(flag)).await?)
     })
 }

@@ -4,11 +4,13 @@ mod doctor;
 mod down;
 mod exec;
 mod exit;
+mod gc;
 mod interrupt;
 mod lab_file;
 mod ls;
 mod plan;
 mod privilege;
+mod progress;
 mod replace;
 mod run;
 mod say;
@@ -47,6 +49,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Take labs down
     Down(down::Down),
+    /// Take away what killed commands left
+    Gc(gc::Gc),
     /// List the labs of this host
     Ls(ls::Ls),
     /// Show what a lab is made of now
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Up(up) => up.run(),
         Verb::Plan(plan) => plan.run(),
         Verb::Down(down) => down.run(),
+        Verb::Gc(gc) => gc.run(),
         Verb::Ls(ls) => ls.run(),
         Verb::Show(show) => show.run(),
         Verb::Exec(exec) => exec.run(),

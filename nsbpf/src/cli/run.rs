@@ -13,6 +13,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::exit::broken_pipe;
 use super::interrupt::Interrupt;
+use super::progress::Progress;
 use super::say::{millis, say_down, size};
 use super::screen::Screen;
 use super::settings::SettingsArgs;
@@ -128,10 +129,12 @@ impl Run {
     ) -> anyhow::Result<()> {
         let settings = self.settings.settings();
         let (flag, shared_lab, shared_store) = (interrupt.flag(), Arc::clone(lab), store.clone());
-        let Converged { survey, steps: _, took } =
-            spawn_blocking(move || apply::converge(&shared_store, &shared_lab, &settings, &flag))
-                .await
-                .map_err(panicked)??;
+        let Converged { survey, steps: _, took } = spawn_blocking(move || {
+            let progress = Progress::new(flag);
+            apply::converge(&shared_store, &shared_lab, &settings, &progress)
+        })
+        .await
+        .map_err(panicked)??;
         let up_since = Instant::now();
         screen.say(format!("{} is up after {}: {}", lab.name, millis(took), size(lab)));
         let pingers = tokio::select! {

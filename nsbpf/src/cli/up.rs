@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::interrupt::interruptible;
+use super::progress::Progress;
 use super::say::{millis, say, size};
 use super::settings::SettingsArgs;
 use super::{lab_file, privilege};
@@ -29,8 +30,9 @@ impl Up {
         let lock = store.lock()?;
         let name = lab.name.clone();
         let what = size(&lab);
-        let converged = interruptible(move |cancel| {
-            let converged = apply::converge(&store, &lab, &settings, cancel)?;
+        let converged = interruptible(move |wish_to_stop| {
+            let progress = Progress::new(wish_to_stop);
+            let converged = apply::converge(&store, &lab, &settings, &progress)?;
             store.keep().context("note that the lab is to stay")?;
             anyhow::Ok(converged)
         })?;

@@ -36,6 +36,7 @@ use std::path::PathBuf;
 
 use self::note::Note;
 use self::switch::{is_on, overview, put_back, turn_on};
+use crate::lab::Name;
 use crate::store::{Store, StoreError};
 
 /// Why forwarding could not be changed, or looked at.
@@ -122,7 +123,7 @@ pub fn release(store: &Store) -> Result<(), HostForwardingError> {
 /// what is noted if somebody turned it off, and nothing if a killed command left
 /// work to finish.
 pub fn enabled(store: &Store) -> Result<Option<Families>, HostForwardingError> {
-    let note = Note::read(store)?.unwrap_or_default();
+    let note = Note::read()?.unwrap_or_default();
     let draft = store.forwarding_draft();
     let unfinished = draft.try_exists().map_err(failed("look for", draft))?;
     let Some(noted) = note.labs.get(store.lab().as_str()) else {
@@ -137,11 +138,18 @@ pub fn enabled(store: &Store) -> Result<Option<Families>, HostForwardingError> {
     }))
 }
 
+/// Labs that need forwarding, or were in the middle of saying so.
+pub fn labs() -> Result<Vec<Name>, HostForwardingError> {
+    let note = Note::read()?.unwrap_or_default();
+    let noted = note.labs.keys().filter_map(|lab| Name::new(lab).ok());
+    Ok(noted.chain(Store::forwarding_drafts()?).collect())
+}
+
 /// Leads from whatever is noted to the lab's having what it wants.
 fn settle(store: &Store, wanted: Option<Families>) -> Result<(), HostForwardingError> {
     let lab = store.lab().as_str();
     let _lock = store.lock_root()?;
-    let mut note = Note::read(store)?.unwrap_or_default();
+    let mut note = Note::read()?.unwrap_or_default();
     // What somebody was killed in the middle of.
     put_back(&note.back)?;
     note.back.clear();

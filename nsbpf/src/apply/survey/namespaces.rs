@@ -96,7 +96,7 @@ pub(super) fn look(store: &Store, state: &mut State) -> Result<HashMap<Name, Ope
     }
     for path in Store::netns_names().map_err(failed("the namespaces' names"))? {
         let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match (store.owner_of(&path), file_name(&path)) {
+        match (Store::owner_of(&path), file_name(&path)) {
             (Some(lab), Some(name)) if lab == store.lab().as_str() => {
                 let progress = progress.entry(name).or_insert(NetnsProgress::Name);
                 if *progress == NetnsProgress::Unpublished {

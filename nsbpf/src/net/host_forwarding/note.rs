@@ -23,8 +23,8 @@ pub(super) struct Note {
 
 impl Note {
     /// `None` when there is none.
-    pub(super) fn read(store: &Store) -> Result<Option<Self>, HostForwardingError> {
-        let path = store.forwarding_note();
+    pub(super) fn read() -> Result<Option<Self>, HostForwardingError> {
+        let path = Store::forwarding_note();
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
@@ -37,7 +37,7 @@ impl Note {
     /// Writes it, or removes it when there is nothing to note. Only under the
     /// lock of the root folder.
     pub(super) fn write(&self, store: &Store) -> Result<(), HostForwardingError> {
-        let (path, draft) = (store.forwarding_note(), store.forwarding_draft());
+        let (path, draft) = (Store::forwarding_note(), store.forwarding_draft());
         if *self == Self::default() {
             for path in [path, draft] {
                 match fs::remove_file(&path) {
