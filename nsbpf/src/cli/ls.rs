@@ -50,8 +50,15 @@ fn row(lab: String, state: &State) -> Row {
     };
     Row {
         lab,
-        namespaces: count(|object| matches!(object, Object::Netns(_))),
-        interfaces: count(|object| matches!(object, Object::Veth(_))),
+        namespaces: count(|object| matches!(object, Object::Netns(_) | Object::Adopted(_))),
+        interfaces: state
+            .objects
+            .values()
+            .map(|object| match object {
+                Object::Veth(veth) => veth.ports().count(),
+                _ => 0,
+            })
+            .sum(),
         bridges: count(|object| matches!(object, Object::Bridge(_))),
         hooks: count(|object| matches!(object, Object::Hook(_))),
     }

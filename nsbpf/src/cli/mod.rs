@@ -5,6 +5,7 @@ mod down;
 mod exec;
 mod exit;
 mod gc;
+mod graph;
 mod interrupt;
 mod lab_file;
 mod ls;
@@ -55,6 +56,8 @@ enum Verb {
     Ls(ls::Ls),
     /// Show what a lab is made of now
     Show(show::Show),
+    /// Draw a lab as a graph
+    Graph(graph::Graph),
     /// Run a command inside a namespace; its exit code is the result
     Exec(exec::Exec),
     /// Run your shell inside a namespace
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Verb::Gc(gc) => gc.run(),
         Verb::Ls(ls) => ls.run(),
         Verb::Show(show) => show.run(),
+        Verb::Graph(graph) => graph.run(),
         Verb::Exec(exec) => exec.run(),
         Verb::Shell(shell) => shell.run(),
         Verb::Doctor(doctor) => doctor.run(),

@@ -1,5 +1,6 @@
 //! What a lab is made of now, as a report: from the observed state alone.
 
+mod graph;
 mod text;
 
 use std::net::IpAddr;

@@ -101,6 +101,6 @@ impl InterfaceReport {
             }
         }
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        format!("{line}: {}", addresses.join(" "))
+        if addresses.is_empty() { line } else { format!("{line}: {}", addresses.join(" ")) }
     }
 }
