@@ -291,8 +291,12 @@ impl Store {
         Ok(folders.iter().filter_map(name).collect())
     }
 
-    /// Notes that the lab is to stay up when the command ends.
+    /// Notes that the lab is to stay up when the command ends. Of one that is
+    /// known to stay nothing is written.
     pub fn keep(&self) -> Result<(), StoreError> {
+        if self.is_kept() {
+            return Ok(());
+        }
         let path = self.folder().join("kept");
         fs::write(&path, "").map_err(failed("write", &path))
     }
