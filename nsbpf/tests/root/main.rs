@@ -24,6 +24,7 @@ mod programs;
 mod random;
 mod refusals;
 mod run;
+mod tracer;
 mod truth;
 mod uplink;
 mod verbs;

@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::command::run;
+use crate::tracer::{Kind, trace};
 use crate::world::{ip, ip_json};
 
 pub(crate) const TESTS: &[Test] = &[
     ("verbs::up_stays_until_down", up_stays),
+    ("verbs::a_second_up_writes_nothing", second_up),
     ("verbs::plan_tells_and_does_nothing", plan),
     ("verbs::run_does_not_take_down_what_is_to_stay", run_refuses),
     ("verbs::down_of_nothing", down_of_nothing),
@@ -37,6 +39,28 @@ fn up_stays() -> Result<(), Failed> {
     assert_eq!((&listed["namespaces"], &listed["hooks"]), (&2.into(), &4.into()));
     assert!(nsbpf(&["down", "quickstart"], 0).contains("nothing of it is left"));
     assert_eq!(nsbpf(&["ls"], 0), "no lab is up\n");
+    Ok(())
+}
+
+fn second_up() -> Result<(), Failed> {
+    const WRITTEN_TO: [Kind; 6] =
+        [Kind::Netlink, Kind::Mount, Kind::File, Kind::Sysctl, Kind::Bpf, Kind::Namespace];
+    let router = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
+    for settings in [&[][..], &["--hook", "xdp"]] {
+        let up = [&["up", router], settings].concat();
+        let first = trace(&up);
+        assert!(first.status.success(), "{}", first.err);
+        for kind in WRITTEN_TO {
+            assert!(first.count(kind) > 0, "no write to {kind:?} was seen");
+        }
+        assert_eq!(first.count(Kind::Other), 0, "{:?}", first.writes);
+        let second = trace(&up);
+        assert!(second.status.success(), "{}", second.err);
+        assert!(second.out.contains("nothing to change"), "{}", second.out);
+        let writes: Vec<String> = second.writes.iter().map(ToString::to_string).collect();
+        assert!(writes.is_empty(), "it wrote:\n{}", writes.join("\n"));
+        nsbpf(&["down", "router"], 0);
+    }
     Ok(())
 }
 
