@@ -18,6 +18,7 @@ mod engine;
 mod exec;
 mod forwarding;
 mod isolation;
+mod kill_points;
 mod language;
 mod leaks;
 mod programs;
@@ -52,6 +53,7 @@ fn main() {
         doctor::TESTS,
         forwarding::TESTS,
         uplink::TESTS,
+        kill_points::TESTS,
     ]
     .concat();
     let trials = tests

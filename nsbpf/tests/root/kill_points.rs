@@ -1,0 +1,246 @@
+//! nsbpf is killed at every point where that can happen, and what it leaves is
+//! finished or taken away by the next command.
+//!
+//! A kill lands between two system calls: the kernel ends a process when it
+//! returns from one, and of what these tests kill at, none is cut short. In
+//! particular the messages of one netlink datagram are handled in one go:
+//! `netlink_rcv_skb` (Linux 6.18) does not look at signals. So the points that
+//! differ are those after each system call that writes, and a kill before one is
+//! a kill after the one before.
+//!
+//! Objects that only the process holds, an eBPF map that is loaded and not pinned
+//! or a namespace that is not mounted, go with it. A kill after such a call leaves
+//! what the last lasting one left, and is not tried again.
+
+mod state;
+
+use std::os::unix::process::ExitStatusExt;
+
+use libtest_mimic::Failed;
+use nsbpf_common::port::Slot;
+use tempfile::TempDir;
+
+use crate::Test;
+use crate::command::{Done, run};
+use crate::leaks::Before;
+use crate::tracer::{Traced, trace_until};
+use crate::world::{ip, ip_json};
+use state::{comes_to, settled};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("kill_points::up_goes_on_after_a_killed_up", up_up),
+    ("kill_points::down_cleans_up_after_a_killed_up", up_down),
+    ("kill_points::down_goes_on_after_a_killed_down", down_down),
+    ("kill_points::up_makes_anew_after_a_killed_down", down_up),
+    ("kill_points::up_goes_on_after_a_killed_edit", edit_up),
+    ("kill_points::down_cleans_up_after_a_killed_edit", edit_down),
+];
+
+const NAME: &str = "killed";
+const LAB: &str = "name: killed
+bridges: { br0: {} }
+namespaces:
+  a:
+    interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24, 'fd00::1/64'] } }
+    routes: [{ to: default, via: 10.0.0.2 }]
+  b:
+    router: true
+    interfaces: { eth0: { bridge: br0, addresses: [10.0.0.2/24] } }
+";
+/// Another address, a namespace less, a namespace more.
+const EDITED: &str = "name: killed
+bridges: { br0: {} }
+namespaces:
+  a:
+    interfaces: { eth0: { bridge: br0, addresses: [10.0.0.3/24, 'fd00::1/64'] } }
+    routes: [{ to: default, via: 10.0.0.9 }]
+  c: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.9/24] } } }
+";
+/// On the way from one to the other.
+const BETWEEN: &str = "name: killed
+bridges: { br0: {} }
+namespaces:
+  a: { interfaces: { eth0: { bridge: br0, addresses: ['fd00::1/64'] } } }
+";
+
+/// The lab before and after the edit, as files.
+struct Labs {
+    folder: TempDir,
+    before: Before,
+}
+
+impl Labs {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, lab) in [("lab.yaml", LAB), ("edited.yaml", EDITED), ("between.yaml", BETWEEN)] {
+            std::fs::write(folder.path().join(name), lab).expect("write the lab");
+        }
+        Self { folder, before: Before::now() }
+    }
+
+    fn lab(&self) -> String {
+        self.path("lab.yaml")
+    }
+
+    fn edited(&self) -> String {
+        self.path("edited.yaml")
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// `nsbpf down`, which must leave nothing. Where there was nothing but empty
+    /// folders it may say so.
+    #[track_caller]
+    fn down(&self, point: &str) {
+        let nothing = remains().is_empty();
+        let Done { code, out: _, err } = run(&["down", NAME]);
+        let fine = code == Some(0) || (nothing && err.contains("there is no lab `killed`"));
+        assert!(fine, "{point}: down: {err}");
+        if let Err(left) = self.before.check() {
+            panic!("{point}: down: {}", left.message().unwrap_or_default());
+        }
+    }
+}
+
+#[track_caller]
+fn up(lab: &str, point: &str) {
+    let done = run(&["up", lab]);
+    assert_eq!(done.code, Some(0), "{point}: up: {}", done.err);
+}
+
+/// Kills a command after each of its writes. Before that, `prepare` is done, and
+/// after it `recover`, which is told where.
+#[track_caller]
+fn at_each_point(arguments: &[&str], prepare: impl Fn(), mut recover: impl FnMut(&str)) {
+    for number in 1.. {
+        prepare();
+        let Traced { status, err, writes, .. } = trace_until(arguments, number);
+        if status.signal() != Some(libc::SIGKILL) {
+            assert!(status.success(), "{arguments:?}, not killed: {err}");
+            assert!(number > 1, "{arguments:?} wrote nothing");
+            return recover("not killed");
+        }
+        let last = writes.last().map_or_else(String::new, ToString::to_string);
+        recover(&format!("{} killed after write {number}, {last}", arguments[0]));
+    }
+}
+
+/// What a killed command left that is more than empty folders: links, names of
+/// namespaces, folders of labs.
+fn remains() -> Vec<String> {
+    let links = ip(&["-brief", "link"]);
+    let mut remains: Vec<String> =
+        links.lines().filter(|link| !link.starts_with("lo ")).map(str::to_owned).collect();
+    for folder in ["/run/netns", "/run/nsbpf/labs"] {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        remains.extend(entries.map(|entry| entry.path().display().to_string()));
+    }
+    remains
+}
+
+/// Links that bear nsbpf's birth mark and nothing that tells what they are.
+fn unfinished() -> Vec<String> {
+    let links = ip_json(&["link"]);
+    let links = links.as_array().expect("links").iter();
+    let unfinished = links.filter(|link| {
+        let group = link["group"].as_str().and_then(|group| group.parse().ok());
+        group.and_then(Slot::of_group).is_some() && link["ifalias"].is_null()
+    });
+    unfinished.filter_map(|link| link["ifname"].as_str().map(str::to_owned)).collect()
+}
+
+fn up_up() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let lab = labs.lab();
+    up(&lab, "not killed");
+    let expected = [settled()];
+    labs.down("not killed");
+    at_each_point(
+        &["up", &lab],
+        || {},
+        |point| {
+            up(&lab, point);
+            comes_to(&expected, point);
+            labs.down(point);
+        },
+    );
+    Ok(())
+}
+
+fn up_down() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let mut met = Vec::new();
+    at_each_point(
+        &["up", &labs.lab()],
+        || {},
+        |point| {
+            met.extend(unfinished());
+            labs.down(point);
+        },
+    );
+    for link in ["br0", "a-eth0", "b-eth0"] {
+        assert!(met.iter().any(|met| met == link), "{link} was never unfinished: {met:?}");
+    }
+    Ok(())
+}
+
+fn down_down() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let lab = labs.lab();
+    at_each_point(&["down", NAME], || up(&lab, "before"), |point| labs.down(point));
+    Ok(())
+}
+
+fn down_up() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let lab = labs.lab();
+    up(&lab, "not killed");
+    let expected = [settled()];
+    at_each_point(
+        &["down", NAME],
+        // What is there already is as good.
+        || up(&lab, "before"),
+        |point| {
+            up(&lab, point);
+            comes_to(&expected, point);
+        },
+    );
+    labs.down("at the end");
+    Ok(())
+}
+
+fn edit_up() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let (lab, edited) = (labs.lab(), labs.edited());
+    // A new interface gets the lowest number that is free: another one after a kill
+    // that came when the old interface was gone.
+    let expected =
+        [&[&lab, &edited][..], &[&lab, &labs.path("between.yaml"), &edited]].map(|way| {
+            for lab in way {
+                up(lab, "not killed");
+            }
+            let state = settled();
+            labs.down("not killed");
+            state
+        });
+    assert_ne!(expected[0], expected[1]);
+    at_each_point(
+        &["up", &edited],
+        || up(&lab, "before"),
+        |point| {
+            up(&edited, point);
+            comes_to(&expected, point);
+            labs.down(point);
+        },
+    );
+    Ok(())
+}
+
+fn edit_down() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let (lab, edited) = (labs.lab(), labs.edited());
+    at_each_point(&["up", &edited], || up(&lab, "before"), |point| labs.down(point));
+    Ok(())
+}
