@@ -34,6 +34,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("kill_points::up_makes_anew_after_a_killed_down", down_up),
     ("kill_points::up_goes_on_after_a_killed_edit", edit_up),
     ("kill_points::down_cleans_up_after_a_killed_edit", edit_down),
+    ("kill_points::up_goes_on_after_a_killed_switch_of_hooks", switch_up),
 ];
 
 const NAME: &str = "killed";
@@ -47,7 +48,7 @@ namespaces:
     router: true
     interfaces: { eth0: { bridge: br0, addresses: [10.0.0.2/24] } }
 ";
-/// Another address, a namespace less, a namespace more.
+/// Another address and gateway, a namespace less, a namespace more.
 const EDITED: &str = "name: killed
 bridges: { br0: {} }
 namespaces:
@@ -63,31 +64,25 @@ namespaces:
   a: { interfaces: { eth0: { bridge: br0, addresses: ['fd00::1/64'] } } }
 ";
 
-/// The lab before and after the edit, as files.
+/// The lab before and after the edit, as files, and what there was before both.
 struct Labs {
-    folder: TempDir,
+    _folder: TempDir,
+    lab: String,
+    between: String,
+    edited: String,
     before: Before,
 }
 
 impl Labs {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        for (name, lab) in [("lab.yaml", LAB), ("edited.yaml", EDITED), ("between.yaml", BETWEEN)] {
-            std::fs::write(folder.path().join(name), lab).expect("write the lab");
-        }
-        Self { folder, before: Before::now() }
-    }
-
-    fn lab(&self) -> String {
-        self.path("lab.yaml")
-    }
-
-    fn edited(&self) -> String {
-        self.path("edited.yaml")
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().expect("UTF-8").to_owned()
+        let [lab, between, edited] =
+            [("lab", LAB), ("between", BETWEEN), ("edited", EDITED)].map(|(name, lab)| {
+                let path = folder.path().join(name).with_extension("yaml");
+                std::fs::write(&path, lab).expect("write a lab");
+                path.to_str().expect("UTF-8").to_owned()
+            });
+        Self { _folder: folder, lab, between, edited, before: Before::now() }
     }
 
     /// `nsbpf down`, which must leave nothing. Where there was nothing but empty
@@ -105,8 +100,8 @@ impl Labs {
 }
 
 #[track_caller]
-fn up(lab: &str, point: &str) {
-    let done = run(&["up", lab]);
+fn up(arguments: &[&str], point: &str) {
+    let done = run(arguments);
     assert_eq!(done.code, Some(0), "{point}: up: {}", done.err);
 }
 
@@ -153,33 +148,27 @@ fn unfinished() -> Vec<String> {
 
 fn up_up() -> Result<(), Failed> {
     let labs = Labs::new();
-    let lab = labs.lab();
+    let lab = ["up", &labs.lab];
     up(&lab, "not killed");
     let expected = [settled()];
     labs.down("not killed");
-    at_each_point(
-        &["up", &lab],
-        || {},
-        |point| {
-            up(&lab, point);
-            comes_to(&expected, point);
-            labs.down(point);
-        },
-    );
+    let nothing = || {};
+    at_each_point(&lab, nothing, |point| {
+        up(&lab, point);
+        comes_to(&expected, point);
+        labs.down(point);
+    });
     Ok(())
 }
 
 fn up_down() -> Result<(), Failed> {
     let labs = Labs::new();
     let mut met = Vec::new();
-    at_each_point(
-        &["up", &labs.lab()],
-        || {},
-        |point| {
-            met.extend(unfinished());
-            labs.down(point);
-        },
-    );
+    let nothing = || {};
+    at_each_point(&["up", &labs.lab], nothing, |point| {
+        met.extend(unfinished());
+        labs.down(point);
+    });
     for link in ["br0", "a-eth0", "b-eth0"] {
         assert!(met.iter().any(|met| met == link), "{link} was never unfinished: {met:?}");
     }
@@ -188,59 +177,69 @@ fn up_down() -> Result<(), Failed> {
 
 fn down_down() -> Result<(), Failed> {
     let labs = Labs::new();
-    let lab = labs.lab();
+    let lab = ["up", &labs.lab];
     at_each_point(&["down", NAME], || up(&lab, "before"), |point| labs.down(point));
     Ok(())
 }
 
 fn down_up() -> Result<(), Failed> {
     let labs = Labs::new();
-    let lab = labs.lab();
+    let lab = ["up", &labs.lab];
     up(&lab, "not killed");
     let expected = [settled()];
-    at_each_point(
-        &["down", NAME],
-        // What is there already is as good.
-        || up(&lab, "before"),
-        |point| {
-            up(&lab, point);
-            comes_to(&expected, point);
-        },
-    );
+    let as_before = || comes_to(&expected, "before");
+    at_each_point(&["down", NAME], as_before, |point| {
+        up(&lab, point);
+        comes_to(&expected, point);
+    });
     labs.down("at the end");
     Ok(())
 }
 
 fn edit_up() -> Result<(), Failed> {
     let labs = Labs::new();
-    let (lab, edited) = (labs.lab(), labs.edited());
+    let [lab, between, edited] = [&labs.lab, &labs.between, &labs.edited].map(|lab| ["up", lab]);
     // A new interface gets the lowest number that is free: another one after a kill
     // that came when the old interface was gone.
-    let expected =
-        [&[&lab, &edited][..], &[&lab, &labs.path("between.yaml"), &edited]].map(|way| {
-            for lab in way {
-                up(lab, "not killed");
-            }
-            let state = settled();
-            labs.down("not killed");
-            state
-        });
+    let expected = [&[lab, edited][..], &[lab, between, edited]].map(|way| {
+        for arguments in way {
+            up(arguments, "not killed");
+        }
+        let state = settled();
+        labs.down("not killed");
+        state
+    });
     assert_ne!(expected[0], expected[1]);
-    at_each_point(
-        &["up", &edited],
-        || up(&lab, "before"),
-        |point| {
-            up(&edited, point);
-            comes_to(&expected, point);
-            labs.down(point);
-        },
-    );
+    let before = || up(&lab, "before");
+    at_each_point(&edited, before, |point| {
+        up(&edited, point);
+        comes_to(&expected, point);
+        labs.down(point);
+    });
     Ok(())
 }
 
 fn edit_down() -> Result<(), Failed> {
     let labs = Labs::new();
-    let (lab, edited) = (labs.lab(), labs.edited());
-    at_each_point(&["up", &edited], || up(&lab, "before"), |point| labs.down(point));
+    let lab = ["up", &labs.lab];
+    let edited = ["up", &labs.edited];
+    at_each_point(&edited, || up(&lab, "before"), |point| labs.down(point));
+    Ok(())
+}
+
+/// The datapath is made anew, and every hook with it.
+fn switch_up() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let lab = ["up", &labs.between];
+    let switched = ["up", &labs.between, "--hook", "xdp"];
+    up(&switched, "not killed");
+    let expected = [settled()];
+    labs.down("not killed");
+    let before = || up(&lab, "before");
+    at_each_point(&switched, before, |point| {
+        up(&switched, point);
+        comes_to(&expected, point);
+        labs.down(point);
+    });
     Ok(())
 }

@@ -10,7 +10,7 @@
 mod netlink;
 mod writes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
@@ -57,6 +57,7 @@ pub(crate) fn trace_until(arguments: &[&str], last: usize) -> Traced {
         pid,
         process: Process::new(pid).expect("look into nsbpf"),
         begun: HashMap::new(),
+        nowhere: HashSet::new(),
         writes: Vec::new(),
         lasting: 0,
         last,
@@ -76,6 +77,8 @@ struct Tracer {
     process: Process,
     /// Writes that have begun, by their threads.
     begun: HashMap<i32, Write>,
+    /// Threads in a network namespace that they made and have not mounted yet.
+    nowhere: HashSet<i32>,
     writes: Vec<Write>,
     lasting: usize,
     last: usize,
@@ -130,7 +133,7 @@ impl Tracer {
             }
             Some(SystemCall::Done { failed }) => {
                 let Some(write) = self.begun.remove(&tid).filter(|_| !failed) else { return };
-                let lasts = write.lasts();
+                let lasts = self.lasts(tid, &write);
                 self.writes.push(write);
                 self.lasting += usize::from(lasts);
                 if lasts && self.lasting == self.last {
@@ -138,6 +141,27 @@ impl Tracer {
                 }
             }
             None => {}
+        }
+    }
+}
+
+impl Tracer {
+    /// Whether a write changes more than what goes with the process: neither eBPF
+    /// objects without a pin or a hook, nor a namespace that nothing is mounted
+    /// on, nor anything inside of that.
+    fn lasts(&mut self, tid: i32, write: &Write) -> bool {
+        match write.kind {
+            Kind::Namespace => {
+                self.nowhere.insert(tid);
+                false
+            }
+            Kind::Mount => {
+                self.nowhere.remove(&tid);
+                true
+            }
+            Kind::Netlink | Kind::Sysctl => !self.nowhere.contains(&tid),
+            Kind::Bpf => !write.is_held,
+            Kind::File | Kind::Other => true,
         }
     }
 }

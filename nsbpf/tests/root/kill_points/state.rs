@@ -46,6 +46,7 @@ fn links(of: &[&str]) -> Vec<Value> {
                 "addresses": link["addr_info"].as_array().into_iter().flatten()
                     .map(|info| json!([info["local"], info["prefixlen"], info["protocol"]]))
                     .collect::<Vec<_>>(),
+                "xdp": [link["xdp"]["mode"], link["xdp"]["prog"]["name"]],
                 "multicast_flood": link["linkinfo"]["info_slave_data"]["mcast_flood"],
                 "kind": link["linkinfo"]["info_kind"],
             });
@@ -61,7 +62,6 @@ fn links(of: &[&str]) -> Vec<Value> {
                 "ifalias",
                 "address",
                 "inet6_addr_gen_mode",
-                "xdp",
             ] {
                 kept[key] = link[key].clone();
             }
@@ -96,17 +96,9 @@ pub(super) fn comes_to(expected: &[Value], point: &str) {
             return;
         }
         if Instant::now() > deadline {
-            let text = |value| serde_json::to_string_pretty(value).expect("JSON");
-            let (now, expected) = (text(&now), text(&expected[0]));
-            let now: Vec<&str> = now.lines().collect();
-            let expected: Vec<&str> = expected.lines().collect();
-            let differ: Vec<String> = now
-                .iter()
-                .zip(&expected)
-                .filter(|(now, expected)| now != expected)
-                .map(|(now, expected)| format!("{now} instead of {expected}"))
-                .collect();
-            panic!("{point}: up made another lab:\n{}", differ.join("\n"));
+            let mut differences = Vec::new();
+            compare("", &now, &expected[0], &mut differences);
+            panic!("{point}: up made another lab:\n{}", differences.join("\n"));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -126,5 +118,23 @@ pub(super) fn settled() -> Value {
             return now;
         }
         assert!(Instant::now() < deadline, "the lab does not come to rest: {now:#}");
+    }
+}
+
+/// Where two states differ.
+fn compare(place: &str, now: &Value, expected: &Value, differences: &mut Vec<String>) {
+    match (now, expected) {
+        (Value::Object(now), Value::Object(expected)) if now.keys().eq(expected.keys()) => {
+            for (key, value) in now {
+                compare(&format!("{place}/{key}"), value, &expected[key], differences);
+            }
+        }
+        (Value::Array(now), Value::Array(expected)) if now.len() == expected.len() => {
+            for (index, value) in now.iter().enumerate() {
+                compare(&format!("{place}/{index}"), value, &expected[index], differences);
+            }
+        }
+        _ if now != expected => differences.push(format!("{place}: {now}, expected {expected}")),
+        _ => {}
     }
 }

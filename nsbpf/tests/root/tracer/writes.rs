@@ -21,7 +21,8 @@ use super::netlink;
 pub(crate) struct Write {
     pub(crate) kind: Kind,
     what: String,
-    fleeting: bool,
+    /// Whether it made an eBPF object that only the process holds as yet.
+    pub(super) is_held: bool,
 }
 
 /// What was written to.
@@ -43,14 +44,6 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Write {
-    /// Whether it changes more than what goes with the process: not eBPF objects
-    /// without a pin or a hook, nor a namespace that nothing is mounted on.
-    pub(crate) fn lasts(&self) -> bool {
-        !self.fleeting
-    }
-}
-
 impl fmt::Display for Write {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.what)
@@ -58,7 +51,7 @@ impl fmt::Display for Write {
 }
 
 fn write(kind: Kind, what: impl Into<String>) -> Option<Write> {
-    Some(Write { kind, what: what.into(), fleeting: kind == Kind::Namespace })
+    Some(Write { kind, what: what.into(), is_held: false })
 }
 
 /// Calls that change something whenever they succeed: name, kind, and which
@@ -241,16 +234,16 @@ const READING_BPF_COMMANDS: [(u64, &str); 16] = [
     (31, "BPF_LINK_GET_NEXT_ID"),
 ];
 
-/// Those that only make what the process then holds: `BPF_MAP_CREATE`,
-/// `BPF_PROG_LOAD`, `BPF_BTF_LOAD`.
-const FLEETING_BPF_COMMANDS: [u64; 3] = [0, 5, 18];
+/// Those that return a new object: `BPF_MAP_CREATE`, `BPF_PROG_LOAD`,
+/// `BPF_BTF_LOAD`.
+const MAKING_BPF_COMMANDS: [u64; 3] = [0, 5, 18];
 
 fn bpf(command: u64) -> Option<Write> {
     if READING_BPF_COMMANDS.iter().any(|(reads, _)| *reads == command) {
         return None;
     }
-    let fleeting = FLEETING_BPF_COMMANDS.contains(&command);
-    Some(Write { kind: Kind::Bpf, what: format!("bpf command {command}"), fleeting })
+    let is_held = MAKING_BPF_COMMANDS.contains(&command);
+    Some(Write { kind: Kind::Bpf, what: format!("bpf command {command}"), is_held })
 }
 
 /// Of a socket's requests those that only ask for a name or an index are left
