@@ -2,15 +2,16 @@
 //! finished or taken away by the next command.
 //!
 //! A kill lands between two system calls: the kernel ends a process when it
-//! returns from one, and of what these tests kill at, none is cut short. In
-//! particular the messages of one netlink datagram are handled in one go:
-//! `netlink_rcv_skb` (Linux 6.18) does not look at signals. So the points that
-//! differ are those after each system call that writes, and a kill before one is
-//! a kill after the one before.
+//! returns from one. In particular the messages of one netlink datagram are
+//! handled in one go: `netlink_rcv_skb` (Linux 6.18) does not look at signals. What
+//! can be cut short makes nothing then: loading a program (`do_check` of the
+//! verifier returns `EAGAIN`), or waiting for a lock before anything is done. So the
+//! points that differ are those after each system call that writes, and a kill
+//! before one is a kill after the one before.
 //!
-//! Objects that only the process holds, an eBPF map that is loaded and not pinned
-//! or a namespace that is not mounted, go with it. A kill after such a call leaves
-//! what the last lasting one left, and is not tried again.
+//! What only the process holds goes with it: an eBPF object that is not pinned, a
+//! namespace that is not mounted and what is inside. A kill after such a write
+//! leaves what the last lasting one left, and is not tried.
 
 mod state;
 
