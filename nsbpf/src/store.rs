@@ -365,7 +365,14 @@ impl Store {
 
     /// Lets go of a namespace. One that is not there is no error.
     pub fn remove_netns(&self, namespace: &str) -> Result<(), StoreError> {
-        let_go(&self.netns_file(namespace))
+        let file = self.netns_file(namespace);
+        unmount_from(&file)?;
+        // While the file is there, a run that was killed here is gone on with. A
+        // record that outlived it would be taken for the next namespace's of that
+        // name.
+        let settings = self.settings_file(namespace);
+        if_there(fs::remove_file(&settings)).map_err(failed("remove", &settings))?;
+        if_there(fs::remove_file(&file)).map_err(failed("remove", &file)).map(drop)
     }
 
     /// Lets go of a namespace that the lab only wires. One that is not there is no
@@ -376,11 +383,15 @@ impl Store {
 }
 
 /// Unmounts and removes a file that holds a namespace.
-fn let_go(file: &Path) -> Result<(), StoreError> {
+fn unmount_from(file: &Path) -> Result<(), StoreError> {
     match unmount(file, UnmountFlags::DETACH) {
-        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
-        Err(errno) => return Err(failed("unmount", file)(errno.into())),
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed("unmount", file)(errno.into())),
     }
+}
+
+fn let_go(file: &Path) -> Result<(), StoreError> {
+    unmount_from(file)?;
     if_there(fs::remove_file(file)).map_err(failed("remove", file)).map(drop)
 }
 
