@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("verbs::a_second_up_writes_nothing", second_up),
     ("verbs::plan_tells_and_does_nothing", plan),
     ("verbs::run_does_not_take_down_what_is_to_stay", run_refuses),
+    ("verbs::a_failed_up_leaves_the_lab_as_it_was", failed_up),
     ("verbs::down_of_nothing", down_of_nothing),
     ("verbs::show_agrees_with_ip", show),
     ("verbs::a_killed_run_can_be_kept_or_taken_down", after_a_kill),
@@ -106,6 +107,25 @@ fn wait_for_link_local(namespace: &str, device: &str) {
         assert!(Instant::now() < deadline, "{namespace}/{device} has no link-local address");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// An interface that was deleted and made again by undoing has the kernel's own
+/// address too, and the lab is none the wiser.
+fn failed_up() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let edited = folder.path().join("lab.yaml");
+    std::fs::write(&edited, std::fs::read_to_string(LAB)?.replace("vnet1", "vnet2"))?;
+    nsbpf(&["up", LAB], 0);
+    wait_for_link_local("vnet1", "eth0");
+    let index = ip_json(&["link", "show", "vnet1-eth0"])[0]["ifindex"].as_u64().unwrap() + 1;
+    ip(&["link", "add", "foreign", "index", &index.to_string(), "type", "bridge"]);
+    let refused = nsbpf(&["up", edited.to_str().unwrap()], 1);
+    assert!(refused.contains("What had been done was undone."), "{refused}");
+    ip(&["link", "delete", "foreign"]);
+    wait_for_link_local("vnet1", "eth0");
+    assert_eq!(nsbpf(&["plan", LAB], 0), "quickstart: nothing to change\n");
+    nsbpf(&["down", "quickstart"], 0);
+    Ok(())
 }
 
 fn show() -> Result<(), Failed> {
