@@ -302,8 +302,12 @@ impl Store {
         names("locks")
     }
 
-    /// Notes that the lab is to stay up when the command ends.
+    /// Notes that the lab is to stay up when the command ends. Of one that is
+    /// known to stay nothing is written.
     pub fn keep(&self) -> Result<(), StoreError> {
+        if self.is_kept() {
+            return Ok(());
+        }
         let path = self.folder().join("kept");
         fs::write(&path, "").map_err(failed("write", &path))
     }
@@ -372,7 +376,14 @@ impl Store {
 
     /// Lets go of a namespace. One that is not there is no error.
     pub fn remove_netns(&self, namespace: &str) -> Result<(), StoreError> {
-        let_go(&self.netns_file(namespace))
+        let file = self.netns_file(namespace);
+        unmount_from(&file)?;
+        // While the file is there, a run that was killed here is gone on with. A
+        // record that outlived it would be taken for the next namespace's of that
+        // name.
+        let settings = self.settings_file(namespace);
+        if_there(fs::remove_file(&settings)).map_err(failed("remove", &settings))?;
+        if_there(fs::remove_file(&file)).map_err(failed("remove", &file)).map(drop)
     }
 
     /// Lets go of a namespace that the lab only wires. One that is not there is no
@@ -383,11 +394,15 @@ impl Store {
 }
 
 /// Unmounts and removes a file that holds a namespace.
-fn let_go(file: &Path) -> Result<(), StoreError> {
+fn unmount_from(file: &Path) -> Result<(), StoreError> {
     match unmount(file, UnmountFlags::DETACH) {
-        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
-        Err(errno) => return Err(failed("unmount", file)(errno.into())),
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed("unmount", file)(errno.into())),
     }
+}
+
+fn let_go(file: &Path) -> Result<(), StoreError> {
+    unmount_from(file)?;
     if_there(fs::remove_file(file)).map_err(failed("remove", file)).map(drop)
 }
 

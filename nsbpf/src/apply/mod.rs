@@ -315,7 +315,9 @@ fn undo(store: &Store, before: &State, found: HashMap<Name, NetNs>) -> Result<()
 }
 
 /// Of the objects that were there before, those that can be made again: not what
-/// was unfinished, nor programs of an object that this build does not have.
+/// was unfinished, nor programs of an object that this build does not have, nor
+/// addresses that are not ours. The kernel gives a new interface its own, and one
+/// that was made here would bear our mark, so that the next run would remove it.
 fn restorable(before: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
     let mut kept = Objects::new();
     for (key, object) in &before.objects {
@@ -344,9 +346,9 @@ fn restorable(before: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
                 }
                 Object::Datapath(datapath) => datapath.object == OBJECT_DIGEST,
                 Object::Hook(hook) => hook.current && has(Key::Datapath),
+                Object::Address(address) => address.ours,
                 Object::Folder(_)
                 | Object::Vlans(_)
-                | Object::Address(_)
                 | Object::Uplink(_)
                 | Object::Up(_)
                 | Object::Flood(_)

@@ -39,12 +39,14 @@ impl Down {
 fn down(lab: &Name) -> anyhow::Result<()> {
     let store = Store::new(lab);
     let lock = store.lock()?;
+    // Also one that was never finished, and has nothing in it yet.
+    let has_folder = store.folder().exists();
     let taken = take_down(&store);
     // Also of a lab that stayed, for part of it did: a lock's file is made anew
     // whenever it is needed.
     lock.retire();
     let taken = taken?;
-    if taken.objects == 0 {
+    if taken.objects == 0 && !has_folder {
         bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
     }
     say_down(lab, &taken, say)?;

@@ -7,6 +7,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::exit::Unsupported;
 use crate::datapath;
 use crate::state::IngressHook;
+use crate::store::Store;
 
 /// Capabilities that building a lab takes. `CAP_SYS_ADMIN` covers namespaces and
 /// mounts, and `CAP_BPF` where the kernel has it.
@@ -15,14 +16,18 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN", "to make namespaces and load programs"),
 ];
 
-/// Fails unless this process may build labs and the kernel runs the eBPF that they
-/// take; lifts the process's limits.
-pub(super) fn prepare_for(ingress: Option<IngressHook>) -> Result<(), Unsupported> {
+/// Fails unless this process may build that lab and the kernel runs the eBPF that
+/// it takes; lifts the process's limits.
+pub(super) fn prepare_for(store: &Store, ingress: Option<IngressHook>) -> Result<(), Unsupported> {
     prepare()?;
-    match ingress {
-        Some(ingress) => Ok(datapath::probe(ingress)?),
-        None => Ok(()),
+    let Some(ingress) = ingress else { return Ok(()) };
+    // Trying loads something. What the lab has loaded already proves as much, and
+    // a lab that is up as wanted sees no write at all.
+    let loaded = datapath::observe(store).map(|(datapath, _)| datapath.ingress);
+    if loaded != Some(ingress) {
+        datapath::probe(ingress)?;
     }
+    Ok(())
 }
 
 /// Fails unless this process may look at labs and change them; lifts its limits.

@@ -70,7 +70,7 @@ impl Run {
         if ingress.is_none() {
             bail!("`run` shows counters, which `--hook none` leaves out: use `up` instead");
         }
-        privilege::prepare_for(ingress)?;
+        privilege::prepare_for(&Store::new(&lab.name), ingress)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

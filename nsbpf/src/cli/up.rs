@@ -25,8 +25,8 @@ impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let lab = lab_file::read(&self.lab)?;
         let settings = self.settings.settings();
-        privilege::prepare_for(settings.ingress)?;
         let store = Store::new(&lab.name);
+        privilege::prepare_for(&store, settings.ingress)?;
         let lock = store.lock()?;
         let name = lab.name.clone();
         let what = size(&lab);

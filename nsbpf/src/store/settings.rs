@@ -15,7 +15,7 @@ impl Store {
         &self,
         namespace: &Name,
     ) -> Result<BTreeMap<SysctlName, String>, StoreError> {
-        let path = self.settings_file(namespace);
+        let path = self.settings_file(namespace.as_str());
         let text = if_there(fs::read_to_string(&path)).map_err(failed("read", &path))?;
         let Some(text) = text else { return Ok(BTreeMap::new()) };
         let noted: BTreeMap<String, String> =
@@ -32,7 +32,7 @@ impl Store {
         namespace: &Name,
         settings: &BTreeMap<SysctlName, String>,
     ) -> Result<(), StoreError> {
-        let path = self.settings_file(namespace);
+        let path = self.settings_file(namespace.as_str());
         if settings.is_empty() {
             return if_there(fs::remove_file(&path)).map_err(failed("remove", &path)).map(drop);
         }
@@ -51,7 +51,7 @@ impl Store {
         fs::rename(&new, &path).map_err(failed("rename", &new))
     }
 
-    fn settings_file(&self, namespace: &Name) -> PathBuf {
-        self.folder().join("settings").join(namespace.as_str())
+    pub(super) fn settings_file(&self, namespace: &str) -> PathBuf {
+        self.folder().join("settings").join(namespace)
     }
 }

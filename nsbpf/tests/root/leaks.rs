@@ -23,7 +23,7 @@ impl Before {
     }
 
     /// Fails with what is there now and was not before.
-    pub(crate) fn check(self) -> Result<(), Failed> {
+    pub(crate) fn check(&self) -> Result<(), Failed> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let leaks = self.leaks();

@@ -18,12 +18,14 @@ mod engine;
 mod exec;
 mod forwarding;
 mod isolation;
+mod kill_points;
 mod language;
 mod leaks;
 mod programs;
 mod random;
 mod refusals;
 mod run;
+mod tracer;
 mod truth;
 mod uplink;
 mod verbs;
@@ -51,6 +53,7 @@ fn main() {
         doctor::TESTS,
         forwarding::TESTS,
         uplink::TESTS,
+        kill_points::TESTS,
     ]
     .concat();
     let trials = tests

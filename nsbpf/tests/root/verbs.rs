@@ -7,12 +7,15 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::command::run;
+use crate::tracer::{Kind, trace};
 use crate::world::{ip, ip_json};
 
 pub(crate) const TESTS: &[Test] = &[
     ("verbs::up_stays_until_down", up_stays),
+    ("verbs::a_second_up_writes_nothing", second_up),
     ("verbs::plan_tells_and_does_nothing", plan),
     ("verbs::run_does_not_take_down_what_is_to_stay", run_refuses),
+    ("verbs::a_failed_up_leaves_the_lab_as_it_was", failed_up),
     ("verbs::down_of_nothing", down_of_nothing),
     ("verbs::show_agrees_with_ip", show),
     ("verbs::a_killed_run_can_be_kept_or_taken_down", after_a_kill),
@@ -37,6 +40,28 @@ fn up_stays() -> Result<(), Failed> {
     assert_eq!((&listed["namespaces"], &listed["hooks"]), (&2.into(), &4.into()));
     assert!(nsbpf(&["down", "quickstart"], 0).contains("nothing of it is left"));
     assert_eq!(nsbpf(&["ls"], 0), "no lab is up\n");
+    Ok(())
+}
+
+fn second_up() -> Result<(), Failed> {
+    const WRITTEN_TO: [Kind; 6] =
+        [Kind::Netlink, Kind::Mount, Kind::File, Kind::Sysctl, Kind::Bpf, Kind::Namespace];
+    let router = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
+    for settings in [&[][..], &["--hook", "xdp"]] {
+        let up = [&["up", router], settings].concat();
+        let first = trace(&up);
+        assert!(first.status.success(), "{}", first.err);
+        for kind in WRITTEN_TO {
+            assert!(first.count(kind) > 0, "no write to {kind:?} was seen");
+        }
+        assert_eq!(first.count(Kind::Other), 0, "{:?}", first.writes);
+        let second = trace(&up);
+        assert!(second.status.success(), "{}", second.err);
+        assert!(second.out.contains("nothing to change"), "{}", second.out);
+        let writes: Vec<String> = second.writes.iter().map(ToString::to_string).collect();
+        assert!(writes.is_empty(), "it wrote:\n{}", writes.join("\n"));
+        nsbpf(&["down", "router"], 0);
+    }
     Ok(())
 }
 
@@ -82,6 +107,25 @@ fn wait_for_link_local(namespace: &str, device: &str) {
         assert!(Instant::now() < deadline, "{namespace}/{device} has no link-local address");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// An interface that was deleted and made again by undoing has the kernel's own
+/// address too, and the lab is none the wiser.
+fn failed_up() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let edited = folder.path().join("lab.yaml");
+    std::fs::write(&edited, std::fs::read_to_string(LAB)?.replace("vnet1", "vnet2"))?;
+    nsbpf(&["up", LAB], 0);
+    wait_for_link_local("vnet1", "eth0");
+    let index = ip_json(&["link", "show", "vnet1-eth0"])[0]["ifindex"].as_u64().unwrap() + 1;
+    ip(&["link", "add", "foreign", "index", &index.to_string(), "type", "bridge"]);
+    let refused = nsbpf(&["up", edited.to_str().unwrap()], 1);
+    assert!(refused.contains("What had been done was undone."), "{refused}");
+    ip(&["link", "delete", "foreign"]);
+    wait_for_link_local("vnet1", "eth0");
+    assert_eq!(nsbpf(&["plan", LAB], 0), "quickstart: nothing to change\n");
+    nsbpf(&["down", "quickstart"], 0);
+    Ok(())
 }
 
 fn show() -> Result<(), Failed> {
