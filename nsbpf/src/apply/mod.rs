@@ -154,8 +154,9 @@ impl ApplyError {
             Self::Undone { cause } | Self::NotUndone { cause, .. } => cause.lacks_kernel_feature(),
             Self::Step { source, .. } => match &**source {
                 Cause::Netlink(error) => error.errno() == Some(Errno::OPNOTSUPP),
-                Cause::Datapath(DatapathError::NoXdpLinks) | Cause::NoVlanFiltering => true,
-                Cause::Table(TableError::Unsupported { .. }) => true,
+                Cause::Datapath(DatapathError::NoXdpLinks)
+                | Cause::NoVlanFiltering
+                | Cause::Table(TableError::Unsupported { .. }) => true,
                 _ => false,
             },
             _ => false,

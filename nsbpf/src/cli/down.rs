@@ -1,11 +1,13 @@
 //! `nsbpf down`: take labs down, whatever is left of them.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use clap::Args;
 
 use super::privilege;
 use super::say::{say, say_down};
-use crate::apply::take_down;
+use crate::apply::{leftovers, take_down};
 use crate::lab::Name;
 use crate::store::Store;
 
@@ -22,13 +24,18 @@ pub(super) struct Down {
 impl Down {
     pub(super) fn run(self) -> anyhow::Result<()> {
         privilege::prepare()?;
-        let labs = if self.all { Store::labs()? } else { self.labs };
+        let labs: BTreeSet<Name> = if self.all {
+            // Also of those that have no folder any more.
+            Store::labs()?.into_iter().chain(leftovers()?.labs).collect()
+        } else {
+            self.labs.into_iter().collect()
+        };
         if labs.is_empty() {
             say("no lab is up")?;
         }
         let mut failures = Vec::new();
         for lab in &labs {
-            if let Err(error) = down(lab) {
+            if let Err(error) = down(lab, self.all) {
                 failures.push(format!("{error:#}"));
             }
         }
@@ -36,7 +43,8 @@ impl Down {
     }
 }
 
-fn down(lab: &Name) -> anyhow::Result<()> {
+/// `any`: one of which there is nothing is fine.
+fn down(lab: &Name, any: bool) -> anyhow::Result<()> {
     let store = Store::new(lab);
     let lock = store.lock()?;
     // Also one that was never finished, and has nothing in it yet.
@@ -47,6 +55,9 @@ fn down(lab: &Name) -> anyhow::Result<()> {
     lock.retire();
     let taken = taken?;
     if taken.objects == 0 && !has_folder {
+        if any {
+            return Ok(());
+        }
         bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
     }
     say_down(lab, &taken, say)?;

@@ -297,8 +297,13 @@ impl Desired<'_> {
 /// The link-local address that follows from a hardware address (RFC 4291,
 /// appendix A).
 fn link_local(mac: [u8; 6]) -> IpNet {
-    let [a, b, c, d, e, f] = mac;
-    let bytes = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&[0xfe, 0x80]);
+    bytes[8..11].copy_from_slice(&mac[..3]);
+    bytes[11..13].copy_from_slice(&[0xff, 0xfe]);
+    bytes[13..].copy_from_slice(&mac[3..]);
+    // Turned over: it says there that the address is of local making.
+    bytes[8] ^= 2;
     IpNet::new_assert(bytes.into(), 64)
 }
 

@@ -31,6 +31,7 @@ struct Model {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct BridgeModel {
     inside: bool,
     jumbo: bool,
@@ -269,9 +270,9 @@ fn agrees(model: &Model) -> Result<(), TestCaseError> {
         prop_assert_eq!(read("ip_forward") == "1", namespace.router);
         let ttl = if namespace.setting { 40 + place } else { 64 };
         prop_assert_eq!(read("ip_default_ttl"), ttl.to_string());
-        let routed = namespace.route && namespace.ports.iter().flatten().any(|port| port.up);
+        let has_route = namespace.route && namespace.ports.iter().flatten().any(|port| port.up);
         let routes = ip(&["-netns", &name, "route"]);
-        prop_assert_eq!(routes.contains("192.0.2.0/24"), routed, "{}", routes);
+        prop_assert_eq!(routes.contains("192.0.2.0/24"), has_route, "{}", routes);
     }
     Ok(())
 }
