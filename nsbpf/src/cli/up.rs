@@ -22,7 +22,7 @@ pub(super) struct Up {
 
 impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let lab = lab_file::read(&self.lab)?;
+        let (lab, source) = lab_file::read_with_source(&self.lab)?;
         let settings = self.settings.settings();
         privilege::prepare_for(settings.ingress)?;
         let store = Store::new(&lab.name);
@@ -31,6 +31,7 @@ impl Up {
         let what = size(&lab);
         let converged = interruptible(move |cancel| {
             let converged = apply::converge(&store, &lab, &settings, cancel)?;
+            store.write_lab_source(&source).context("keep what the lab's file says")?;
             store.keep().context("note that the lab is to stay")?;
             anyhow::Ok(converged)
         })?;

@@ -13,7 +13,7 @@ use serde_saphyr::{Location, Spanned};
 use super::problem::{Problem, nearest};
 use super::spec::ExpectSpec;
 use super::words::Words;
-use super::{InterfaceId, Lab, Name, Namespace};
+use super::{Bridge, InterfaceId, Lab, Name, Namespace};
 
 /// The word for every namespace.
 const ALL: &str = "all";
@@ -79,29 +79,31 @@ impl Expectation {
     /// All that it means, of the lab that it belongs to: from each namespace
     /// every address of the others of a family that it has an address of.
     pub fn trials<'a>(&'a self, lab: &'a Lab) -> impl Iterator<Item = Trial> + 'a {
-        trials(self, &lab.namespaces)
+        trials(self, &lab.namespaces, &lab.bridges)
     }
 }
 
 fn trials<'a>(
     expectation: &'a Expectation,
     namespaces: &'a [Namespace],
+    bridges: &'a [Bridge],
 ) -> impl Iterator<Item = Trial> + 'a {
     let targets: Vec<(Option<&Name>, IpAddr)> = match &expectation.to {
         Party::All => namespaces
             .iter()
-            .flat_map(|namespace| namespace.ips().map(|ip| (Some(&namespace.name), ip)))
+            .flat_map(|namespace| namespace.ips(bridges).map(|ip| (Some(&namespace.name), ip)))
             .collect(),
-        Party::Some(destinations) => {
-            destinations.iter().flat_map(|destination| destination.addresses(namespaces)).collect()
-        }
+        Party::Some(destinations) => destinations
+            .iter()
+            .flat_map(|destination| destination.addresses(namespaces, bridges))
+            .collect(),
     };
     let begins = |namespace: &&Namespace| match &expectation.from {
         Party::All => true,
         Party::Some(names) => names.contains(&namespace.name),
     };
     namespaces.iter().filter(begins).flat_map(move |from| {
-        let (ipv4, ipv6) = from.families();
+        let (ipv4, ipv6) = from.families(bridges);
         targets
             .clone()
             .into_iter()
@@ -113,27 +115,35 @@ fn trials<'a>(
 }
 
 impl Namespace {
-    /// All of its addresses.
-    pub fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.interfaces.iter().flat_map(|interface| &interface.addresses).map(IpNet::addr)
+    /// All of its addresses, those of the lab's bridges that are in it included.
+    pub fn ips<'a>(&'a self, bridges: &'a [Bridge]) -> impl Iterator<Item = IpAddr> + 'a {
+        let inside = bridges.iter().filter(|bridge| bridge.namespace.as_ref() == Some(&self.name));
+        let of_bridges = inside.flat_map(|bridge| &bridge.addresses);
+        let of_interfaces = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        of_interfaces.chain(of_bridges).map(IpNet::addr)
     }
 
     /// Whether it has IPv4 addresses, and whether IPv6.
     #[must_use]
-    pub fn families(&self) -> (bool, bool) {
-        (self.ips().any(|ip| ip.is_ipv4()), self.ips().any(|ip| ip.is_ipv6()))
+    pub fn families(&self, bridges: &[Bridge]) -> (bool, bool) {
+        self.ips(bridges)
+            .fold((false, false), |(ipv4, ipv6), ip| (ipv4 || ip.is_ipv4(), ipv6 || ip.is_ipv6()))
     }
 }
 
 impl Destination {
-    fn addresses<'a>(&'a self, namespaces: &'a [Namespace]) -> Vec<(Option<&'a Name>, IpAddr)> {
+    fn addresses<'a>(
+        &'a self,
+        namespaces: &'a [Namespace],
+        bridges: &'a [Bridge],
+    ) -> Vec<(Option<&'a Name>, IpAddr)> {
         let named = |name: &Name| namespaces.iter().find(|namespace| namespace.name == *name);
         let of = |namespace: &'a Namespace, ips: Vec<IpAddr>| {
             ips.into_iter().map(|ip| (Some(&namespace.name), ip)).collect()
         };
         match self {
             Self::Namespace(name) => {
-                named(name).map_or_else(Vec::new, |found| of(found, found.ips().collect()))
+                named(name).map_or_else(Vec::new, |found| of(found, found.ips(bridges).collect()))
             }
             Self::Interface(id) => named(&id.namespace).map_or_else(Vec::new, |found| {
                 let interface = found.interfaces.iter().find(|one| one.name == id.interface);
@@ -182,14 +192,16 @@ impl fmt::Display for Way {
 pub(super) fn check(
     specs: &[ExpectSpec],
     namespaces: &[Namespace],
+    bridges: &[Bridge],
     problems: &mut Vec<Problem>,
 ) -> Vec<Expectation> {
-    let mut checker = Checker { namespaces, problems };
+    let mut checker = Checker { namespaces, bridges, problems };
     specs.iter().filter_map(|spec| checker.expectation(spec)).collect()
 }
 
 struct Checker<'a> {
     namespaces: &'a [Namespace],
+    bridges: &'a [Bridge],
     problems: &'a mut Vec<Problem>,
 }
 
@@ -309,7 +321,7 @@ impl Checker<'_> {
             let help = "name a namespace, one of its interfaces, or an address of one host";
             return self.refuse(Problem::new(format!("{ip} {what}"), place).help(help));
         }
-        let has_it = |namespace: &&Namespace| namespace.ips().any(|own| own == ip);
+        let has_it = |namespace: &&Namespace| namespace.ips(self.bridges).any(|own| own == ip);
         let owners: Vec<&Name> =
             self.namespaces.iter().filter(has_it).map(|namespace| &namespace.name).collect();
         if let [one, other, ..] = owners[..] {
@@ -338,7 +350,7 @@ impl Checker<'_> {
     fn nothing_is_empty(&mut self, spec: &ExpectSpec, expectation: &Expectation) {
         let empty = |from: Party<Name>, to: Party<Destination>| {
             let part = Expectation { from, to, ..expectation.clone() };
-            trials(&part, self.namespaces).next().is_none()
+            trials(&part, self.namespaces, self.bridges).next().is_none()
         };
         let mut found = Vec::new();
         if let Party::Some(destinations) = &expectation.to {
@@ -346,7 +358,7 @@ impl Checker<'_> {
             for (destination, (word, place)) in destinations.iter().zip(places) {
                 if empty(expectation.from.clone(), Party::Some(vec![destination.clone()])) {
                     let from = &spec.from.value;
-                    let title = match destination.addresses(self.namespaces)[..] {
+                    let title = match destination.addresses(self.namespaces, self.bridges)[..] {
                         [] => format!("`{word}` has no address"),
                         _ => format!("`{from}` has no address of `{word}`'s family"),
                     };

@@ -116,3 +116,13 @@ fn an_address_that_two_have_is_nobodys() {
     let error = Lab::parse(source, "lab.yaml").unwrap_err().to_string();
     assert!(error.contains("an address of `a` and of `b`"), "{error}");
 }
+
+#[test]
+fn a_bridge_inside_is_an_address_of_its_namespace() {
+    let source = "name: a\nbridges: { br0: {}, inner: { namespace: sw, addresses: [10.7.0.1/24] } }\n\
+        namespaces:\n  a: { interfaces: { e: { bridge: br0, addresses: [10.0.0.1/24] } } }\n  sw: {}\n\
+        expect: [{ from: a, to: sw }]\n";
+    let lab = Lab::parse(source, "lab.yaml").unwrap();
+    let trials: Vec<_> = lab.expect[0].trials(&lab).map(|trial| trial.address).collect();
+    assert_eq!(trials, ["10.7.0.1".parse::<IpAddr>().unwrap()]);
+}
