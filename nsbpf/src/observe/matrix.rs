@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 const BLOCK: usize = 16;
 
 /// Pairs that are pinged without a sample being wished for at most. In a lab of
-/// 1,000 namespaces so many take 40 s, and all of them more than an hour.
+/// 1,000 namespaces 5,000 took 37 s; all of them would take two hours.
 pub const MAX_PAIRS: usize = 10_000;
 
 /// Who answers whose pings.
