@@ -6,6 +6,7 @@
 //! /run/nsbpf/labs/LAB/              a tmpfs of its own
 //!                     slot          the lab's slot
 //!                     kept          there if the lab is to stay up
+//!                     lab.yaml      what its file says, as it was at `up` or `run`
 //!                     netns/NAME    a namespace, mounted on a file
 //!                     adopted/NAME  a namespace of somebody else's, likewise
 //!                     settings/NAME what the lab changed in a namespace
@@ -316,6 +317,30 @@ impl Store {
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.folder().join("kept").exists()
+    }
+
+    /// Where the lab's source is kept.
+    #[must_use]
+    pub fn lab_file(&self) -> PathBuf {
+        self.folder().join("lab.yaml")
+    }
+
+    /// Keeps what the lab's file says; who reads meanwhile finds all of it, or all
+    /// of the one before.
+    pub fn write_lab_source(&self, source: &str) -> Result<(), StoreError> {
+        // A second `up` writes nothing.
+        if self.lab_source()?.as_deref() == Some(source) {
+            return Ok(());
+        }
+        let (path, new) = (self.lab_file(), self.folder().join("lab.yaml.new"));
+        fs::write(&new, source).map_err(failed("write", &new))?;
+        fs::rename(&new, &path).map_err(failed("rename a file to", &path))
+    }
+
+    /// What the lab's file said; `None` where it was not kept.
+    pub fn lab_source(&self) -> Result<Option<String>, StoreError> {
+        let path = self.lab_file();
+        if_there(fs::read_to_string(&path)).map_err(failed("read", &path))
     }
 
     /// Slots that other labs have.

@@ -9,7 +9,7 @@ use crate::apply::ApplyError;
 use crate::datapath::Missing;
 use crate::lab::LabError;
 
-/// It failed.
+/// It failed, or something is not as a lab expects.
 const FAILED: u8 = 1;
 /// Wrong usage, or an invalid lab; clap's own code for wrong usage.
 const INVALID: u8 = 2;
@@ -27,6 +27,16 @@ pub(super) struct PlannedChanges;
 #[derive(Debug, thiserror::Error)]
 #[error("there is a problem")]
 pub(super) struct FoundProblems;
+
+/// Something is not as a lab expects, and `check` or `run` has said what.
+#[derive(Debug, thiserror::Error)]
+#[error("not all is as expected")]
+pub(super) struct Unmet;
+
+/// What was asked for makes no sense for this lab.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
 
 /// This process or this kernel cannot do it, whatever the lab.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +60,7 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     if error.is::<PlannedChanges>() {
         return ExitCode::from(CHANGES);
     }
-    if error.is::<FoundProblems>() {
+    if error.is::<FoundProblems>() || error.is::<Unmet>() {
         return ExitCode::from(FAILED);
     }
     if let Some(lab) = error.downcast_ref::<LabError>() {
@@ -60,7 +70,7 @@ pub(super) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     print_error(&format!("error: {}", chain(&error)));
     let code = if let Some(cannot) = error.downcast_ref::<CannotStart>() {
         cannot.exit_code()
-    } else if error.is::<LabFileError>() {
+    } else if error.is::<LabFileError>() || error.is::<Usage>() {
         INVALID
     } else if error.is::<Unsupported>() || lacks_kernel_feature(&error) {
         UNSUPPORTED

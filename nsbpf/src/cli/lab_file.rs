@@ -23,8 +23,13 @@ pub(super) enum LabFileError {
 
 /// Reads and checks a lab.
 pub(super) fn read(file: &Path) -> anyhow::Result<Lab> {
+    Ok(read_with_source(file)?.0)
+}
+
+/// Reads and checks a lab; returns also what its file says, word for word.
+pub(super) fn read_with_source(file: &Path) -> anyhow::Result<(Lab, String)> {
     let source = read_text(file)?;
-    Ok(Lab::parse(&source, &file.display().to_string())?)
+    Ok((Lab::parse(&source, &file.display().to_string())?, source))
 }
 
 fn read_text(file: &Path) -> Result<String, LabFileError> {

@@ -1,5 +1,6 @@
 //! The command line: one file a verb. The only place that prints.
 
+mod check;
 mod doctor;
 mod down;
 mod exec;
@@ -20,6 +21,7 @@ mod settings;
 mod show;
 mod target;
 mod up;
+mod verdict;
 mod view;
 
 use std::process::ExitCode;
@@ -58,6 +60,8 @@ enum Verb {
     Show(show::Show),
     /// Draw a lab as a graph
     Graph(graph::Graph),
+    /// Check that a lab does what its file expects: exit code 1 if not
+    Check(check::Check),
     /// Run a command inside a namespace; its exit code is the result
     Exec(exec::Exec),
     /// Run your shell inside a namespace
@@ -66,7 +70,8 @@ enum Verb {
 }
 
 /// Parses the arguments, runs, and says how it ended:
-/// 0 well, 1 it failed or `doctor` found a problem, 2 wrong usage or an invalid lab, 3 `plan` found changes,
+/// 0 well, 1 it failed, `doctor` found a problem or something is not as a lab expects,
+/// 2 wrong usage or an invalid lab, 3 `plan` found changes,
 /// 4 a privilege or a kernel feature is missing. `exec` and `shell` end as their
 /// command does, or with 126 or 127 if it cannot be started.
 #[must_use]
@@ -93,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Ls(ls) => ls.run(),
         Verb::Show(show) => show.run(),
         Verb::Graph(graph) => graph.run(),
+        Verb::Check(check) => check.run(),
         Verb::Exec(exec) => exec.run(),
         Verb::Shell(shell) => shell.run(),
         Verb::Doctor(doctor) => doctor.run(),

@@ -11,18 +11,21 @@ use clap::Args;
 use futures_util::FutureExt as _;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::exit::broken_pipe;
+use super::exit::{Unmet, broken_pipe};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::say::{millis, say_down, size};
 use super::screen::Screen;
 use super::settings::SettingsArgs;
+use super::verdict::verdicts;
 use super::view::{Format, Frame, ping_line};
 use super::{lab_file, privilege};
 use crate::apply::{self, ApplyError, Converged, Opened};
 use crate::datapath::KernelLog;
-use crate::lab::{Lab, Name};
-use crate::observe::pings::{PingReport, Pinger, Pingers, ring};
+use crate::lab::{Lab, Name, Trial};
+use crate::observe::expectations;
+use crate::observe::pings::{Pair, PingReport, Pinger, Pingers, ring};
+use crate::observe::reach::Reach;
 use crate::observe::stats::Watch;
 use crate::store::Store;
 
@@ -62,9 +65,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let lab = match &self.lab {
-            Some(file) => lab_file::read(file)?,
-            None => Lab::parse(QUICKSTART, "labs/quickstart.yaml")?,
+        let (lab, source) = match &self.lab {
+            Some(file) => lab_file::read_with_source(file)?,
+            None => (Lab::parse(QUICKSTART, "labs/quickstart.yaml")?, QUICKSTART.to_owned()),
         };
         let ingress = self.settings.settings().ingress;
         if ingress.is_none() {
@@ -75,11 +78,11 @@ impl Run {
             .enable_all()
             .build()
             .context("start the async runtime")?;
-        runtime.block_on(self.up_and_down(lab))
+        runtime.block_on(self.up_and_down(lab, &source))
     }
 
     /// Brings the lab up, shows it, and takes it down however that ended.
-    async fn up_and_down(self, lab: Lab) -> anyhow::Result<()> {
+    async fn up_and_down(self, lab: Lab, source: &str) -> anyhow::Result<()> {
         let interrupt = Interrupt::listen().context("listen for signals")?;
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
@@ -93,10 +96,11 @@ impl Run {
         let mut screen = Screen::new(self.format);
         let lab = Arc::new(lab);
         // A panic is an outcome like others: what is up has to come down.
-        let shown = AssertUnwindSafe(self.up_and_show(&lab, &store, interrupt, &mut screen))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(anyhow!("a bug in nsbpf: see the panic above")));
+        let shown =
+            AssertUnwindSafe(self.up_and_show(&lab, source, &store, interrupt, &mut screen))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(anyhow!("a bug in nsbpf: see the panic above")));
         // Also when it did not come up: what a killed run left goes too.
         let down = spawn_blocking(move || apply::take_down(&store)).await;
         let down = down
@@ -123,6 +127,7 @@ impl Run {
     async fn up_and_show(
         &self,
         lab: &Arc<Lab>,
+        source: &str,
         store: &Store,
         mut interrupt: Interrupt,
         screen: &mut Screen,
@@ -135,6 +140,7 @@ impl Run {
         })
         .await
         .map_err(panicked)??;
+        store.write_lab_source(source)?;
         let up_since = Instant::now();
         screen.say(format!("{} is up after {}: {}", lab.name, millis(took), size(lab)));
         let pingers = tokio::select! {
@@ -143,6 +149,10 @@ impl Run {
         };
         drop(survey.namespaces);
         let silent = say_pings(screen, &pingers.reports());
+        let met = tokio::select! {
+            met = meets_expectations(lab, store, screen) => met?,
+            () = interrupt.wished() => return Ok(()),
+        };
         if log::log_enabled!(log::Level::Debug) {
             // Ends with the runtime.
             tokio::spawn(KernelLog::open(store)?.forward());
@@ -168,7 +178,14 @@ impl Run {
             let (lab, elapsed) = (lab.name.to_string(), up_since.elapsed());
             screen.show(Frame { lab, elapsed, interfaces, pings: pingers.reports() });
         }
-        if silent.is_empty() { Ok(()) } else { bail!("no reply of {}", silent.join(", ")) }
+        // What a lab expects decides; pings do where it expects nothing.
+        if !met {
+            return Err(Unmet.into());
+        }
+        if silent.is_empty() || !lab.expect.is_empty() {
+            return Ok(());
+        }
+        bail!("no reply of {}", silent.join(", "))
     }
 }
 
@@ -191,6 +208,18 @@ fn say_pings(screen: &Screen, reports: &[PingReport]) -> Vec<String> {
     silent
 }
 
+/// Tries what the lab expects and says what came of it; returns whether all is
+/// so.
+async fn meets_expectations(lab: &Lab, store: &Store, screen: &Screen) -> anyhow::Result<bool> {
+    if lab.expect.is_empty() {
+        return Ok(true);
+    }
+    let reports = expectations::check(&Reach::open(store, lab)?, lab, |_, _| {}).await?;
+    // As one piece: lines beyond those that wait for a reader would be left out.
+    screen.say(verdicts(&reports).trim_end().to_owned());
+    Ok(reports.iter().all(|report| report.met))
+}
+
 async fn sleep_until(end: Option<tokio::time::Instant>) {
     match end {
         Some(end) => tokio::time::sleep_until(end).await,
@@ -198,10 +227,16 @@ async fn sleep_until(end: Option<tokio::time::Instant>) {
     }
 }
 
+fn is_to_be_silent(lab: &Lab, pair: &Pair) -> bool {
+    let Pair { from, to, target } = pair.clone();
+    expectations::expects_silence(lab, &Trial { from, to: Some(to), address: target })
+}
+
 /// Pings every pair once, at the same time, and goes on in the background.
 async fn start_pingers(lab: &Lab, namespaces: &HashMap<Name, Opened>) -> anyhow::Result<Pingers> {
     let mut pingers = Vec::new();
-    for (number, pair) in (1..).zip(ring(lab).into_iter().take(MAX_PINGS)) {
+    let pairs = ring(lab).into_iter().filter(|pair| !is_to_be_silent(lab, pair));
+    for (number, pair) in (1..).zip(pairs.take(MAX_PINGS)) {
         let from = &pair.from;
         let opened =
             namespaces.get(from).with_context(|| format!("namespace {from} is not open"))?;

@@ -23,7 +23,7 @@ pub(super) struct Up {
 
 impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let lab = lab_file::read(&self.lab)?;
+        let (lab, source) = lab_file::read_with_source(&self.lab)?;
         let settings = self.settings.settings();
         let store = Store::new(&lab.name);
         privilege::prepare_for(&store, settings.ingress)?;
@@ -33,6 +33,7 @@ impl Up {
         let converged = interruptible(move |wish_to_stop| {
             let progress = Progress::new(wish_to_stop);
             let converged = apply::converge(&store, &lab, &settings, &progress)?;
+            store.write_lab_source(&source).context("keep what the lab's file says")?;
             store.keep().context("note that the lab is to stay")?;
             anyhow::Ok(converged)
         })?;

@@ -14,7 +14,9 @@ use super::problem::Problem;
 use super::route::{self, Device};
 use super::segment::{Clash, Owner, Segment, SegmentId, Subnets};
 use super::spec::LabSpec;
-use super::{Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, sysctl};
+use super::{
+    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, sysctl,
+};
 
 /// Checks a lab. All problems are collected: one run shows them all.
 pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
@@ -68,8 +70,13 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         let place = problem.location.map(|place| (place.line(), place.column()));
         seen.insert((problem.title.clone(), place))
     });
+    // What is wrong above would only be said again.
+    let expect = match problems[..] {
+        [] => expect::check(&spec.expect, &namespaces, &bridges, &mut problems),
+        _ => Vec::new(),
+    };
     match name {
-        Some(name) if problems.is_empty() => Ok(Lab { name, bridges, namespaces }),
+        Some(name) if problems.is_empty() => Ok(Lab { name, bridges, namespaces, expect }),
         _ => Err(problems),
     }
 }

@@ -9,12 +9,14 @@ mod attach;
 mod bridge;
 mod check;
 mod count;
+mod expect;
 mod name;
 mod problem;
 mod route;
 mod segment;
 mod spec;
 mod sysctl;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+pub use expect::{Destination, Expectation, Party, Trial, Way};
 pub use name::{InterfaceName, Name, NameError};
 pub use problem::LabError;
 pub(crate) use problem::nearest;
@@ -44,6 +47,8 @@ pub struct Lab {
     pub bridges: Vec<Bridge>,
     /// Namespaces, in the order of the file.
     pub namespaces: Vec<Namespace>,
+    /// Who reaches whom, in the order of the file.
+    pub expect: Vec<Expectation>,
 }
 
 /// A bridge of a lab.
@@ -218,5 +223,7 @@ impl Lab {
     }
 }
 
+#[cfg(test)]
+mod expect_tests;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::{Error, Location, Spanned};
 
 use super::problem::{Problem, nearest};
+use super::words::Words;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +17,8 @@ pub(super) struct LabSpec {
     #[serde(default)]
     pub(super) bridges: Entries<BridgeSpec>,
     pub(super) namespaces: Entries<NamespaceSpec>,
+    #[serde(default)]
+    pub(super) expect: Vec<ExpectSpec>,
 }
 
 #[derive(Default, Deserialize)]
@@ -61,6 +64,17 @@ pub(super) struct RouteSpec {
     pub(super) to: Spanned<String>,
     pub(super) via: Option<Spanned<String>>,
     pub(super) dev: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpectSpec {
+    pub(super) from: Spanned<Words>,
+    pub(super) to: Spanned<Words>,
+    pub(super) tcp: Option<Spanned<i64>>,
+    pub(super) udp: Option<Spanned<i64>>,
+    pub(super) reach: Option<bool>,
+    pub(super) because: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,6 +1,9 @@
-//! What is seen of a lab that is up: counters and round-trip times, as plain
-//! reports that a command renders.
+//! What is seen of a lab that is up: counters, round-trip times, who reaches
+//! whom, as plain reports that a command renders.
 
+pub mod expectations;
+pub mod matrix;
 pub mod pings;
+pub mod reach;
 pub mod stats;
 pub mod topology;

@@ -12,6 +12,7 @@
     reason = "sizes are small, and every test has one type"
 )]
 
+mod check;
 mod command;
 mod doctor;
 mod engine;
@@ -49,6 +50,7 @@ fn main() {
         language::TESTS,
         wiring::TESTS,
         random::TESTS,
+        check::TESTS,
         exec::TESTS,
         doctor::TESTS,
         forwarding::TESTS,
