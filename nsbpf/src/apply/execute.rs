@@ -7,6 +7,7 @@ mod flood;
 mod hooks;
 mod links;
 mod namespaces;
+mod ready;
 mod requests;
 mod uplink;
 mod vlans;
@@ -161,8 +162,11 @@ impl<'a> Executor<'a> {
             [Step::Add(Object::Flood(_)) | Step::Change { to: Object::Flood(_), .. }, ..] => {
                 self.flood(steps)
             }
-            [Step::Add(Object::Address(_) | Object::Up(_) | Object::Route(_)), ..] => {
-                self.add_together(steps)
+            [Step::Add(Object::Address(_) | Object::Route(_)), ..] => self.add_together(steps),
+            [Step::Add(Object::Up(_)), ..] => {
+                self.add_together(steps)?;
+                let devices = self.devices(steps)?;
+                self.settle(&devices)
             }
             _ => steps.iter().try_for_each(|step| self.one(step)),
         }

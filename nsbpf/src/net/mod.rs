@@ -6,6 +6,7 @@
 //! many requests in one system call.
 
 pub mod address;
+pub mod carrier;
 pub mod container;
 pub mod echo;
 pub mod enter;
@@ -22,6 +23,7 @@ pub mod nsid;
 pub mod route;
 pub mod socket;
 pub(crate) mod sysctl;
+pub mod traffic;
 pub mod vlan;
 
 pub use netns::NetNs;

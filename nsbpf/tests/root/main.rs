@@ -24,6 +24,7 @@ mod language;
 mod leaks;
 mod programs;
 mod random;
+mod ready;
 mod refusals;
 mod run;
 mod tracer;
@@ -44,6 +45,7 @@ fn main() {
         programs::TESTS,
         engine::TESTS,
         run::TESTS,
+        ready::TESTS,
         refusals::TESTS,
         truth::TESTS,
         verbs::TESTS,

@@ -1,12 +1,17 @@
 //! When bridges begin to flood multicast to new ports.
+//!
+//! An interface that comes up tells its multicast groups, again and again. Told
+//! by a thousand to each other that is millions of packets, so flooding begins
+//! when all has been said. The kernel would draw that out for many seconds; it
+//! has been made to do it by now (`ready.rs`).
 
 use std::time::{Duration, Instant};
 
-use super::Executor;
+use super::ready::Devices;
 use super::requests::Requests;
+use super::{Executor, failed};
 use crate::apply::ApplyError;
-use crate::datapath::StatsReader;
-use crate::net::link;
+use crate::net::{link, traffic};
 use crate::plan::Step;
 use crate::state::{Device, Object};
 
@@ -22,7 +27,6 @@ const QUIET_PATIENCE: Duration = Duration::from_secs(1);
 impl Executor<'_> {
     pub(super) fn flood(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         let mut requests = Requests::default();
-        let mut ports = Vec::new();
         for step in steps {
             let (Step::Add(Object::Flood(flood)) | Step::Change { to: Object::Flood(flood), .. }) =
                 step
@@ -32,31 +36,37 @@ impl Executor<'_> {
             let Device { link: _, place, number } = &flood.device;
             let ifindex = self.slot(step)?.ifindex(*number);
             requests.push(step, place, link::set_multicast_flood(ifindex, true));
-            ports.push(*number);
         }
-        if ports.len() >= MANY_PORTS {
-            self.wait_until_quiet(&ports);
+        let ports = self.devices(steps)?;
+        self.settle(&ports)?;
+        if steps.len() >= MANY_PORTS {
+            self.wait_until_quiet(&ports)?;
         }
         requests.send(&mut self.sockets)
     }
 
-    /// Waits until the interfaces that just came up have told their multicast
-    /// groups: until their counters stand still, and not for long.
-    fn wait_until_quiet(&self, ports: &[u16]) {
-        let Ok(reader) = StatsReader::open(self.store) else { return };
-        let sent = || -> u64 {
-            let stats = ports.iter().filter_map(|port| reader.read(*port).ok());
-            stats.map(|stats| stats.tx.total().packets).sum()
-        };
+    /// Waits until nothing comes in by the ports any more, and not for long.
+    fn wait_until_quiet(&mut self, ports: &Devices<'_>) -> Result<(), ApplyError> {
         let deadline = Instant::now() + QUIET_PATIENCE;
-        let mut before = sent();
+        let mut before = self.received(ports)?;
         while Instant::now() < deadline {
             std::thread::sleep(QUIET);
-            let now = sent();
+            let now = self.received(ports)?;
             if now == before {
-                return;
+                return Ok(());
             }
             before = now;
         }
+        Ok(())
+    }
+
+    /// Packets that came in by the ports so far.
+    fn received(&mut self, ports: &Devices<'_>) -> Result<u64, ApplyError> {
+        let mut sum = 0;
+        for (place, (step, links)) in ports {
+            let socket = self.sockets.get(step, place)?;
+            sum += traffic::received(socket, links).map_err(|error| failed(step, error))?;
+        }
+        Ok(sum)
     }
 }
