@@ -2,6 +2,7 @@
 //!
 //! Tasks start programs directly, never through a shell, and print what they run.
 
+mod bench;
 mod command;
 mod ebpf;
 mod lint;
@@ -34,6 +35,7 @@ enum Task {
     Lint(lint::Arguments),
     Ebpf(ebpf::Arguments),
     Setup(setup::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Task::Lint(arguments) => lint::run(&arguments),
         Task::Ebpf(arguments) => ebpf::run(&arguments),
         Task::Setup(arguments) => setup::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,6 +20,13 @@ pub(crate) fn built(name: &str) -> Result<PathBuf> {
     Ok(own_path()?.with_file_name(name))
 }
 
+/// A program that cargo built in the release profile.
+pub(crate) fn released(name: &str) -> Result<PathBuf> {
+    let profile = built(name)?;
+    let target = profile.ancestors().nth(2).context("find the target folder")?;
+    Ok(target.join("release").join(name))
+}
+
 /// Where the kernel half is compiled: beside everything else that is compiled.
 pub(crate) fn ebpf_cache() -> Result<PathBuf> {
     Ok(nsbpf_ebpf_build::cache(&own_path()?))
@@ -37,6 +44,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     candidates.find(|candidate| candidate.is_file())
 }
 
-fn own_path() -> Result<PathBuf> {
+/// This program.
+pub(crate) fn own_path() -> Result<PathBuf> {
     env::current_exe().context("find out where xtask itself is")
 }

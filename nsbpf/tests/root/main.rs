@@ -12,6 +12,7 @@
     reason = "sizes are small, and every test has one type"
 )]
 
+mod bench;
 mod check;
 mod command;
 mod doctor;
@@ -58,13 +59,18 @@ fn main() {
         forwarding::TESTS,
         uplink::TESTS,
         kill_points::TESTS,
+        bench::TESTS,
     ]
     .concat();
     let trials = tests
         .into_iter()
         .map(|(name, test)| {
             let trial = Trial::test(name, move || isolation::isolated(test));
-            match why_not.or_else(|| doctor::why_not(name)).or_else(|| uplink::why_not(name)) {
+            let here = why_not
+                .or_else(|| doctor::why_not(name))
+                .or_else(|| uplink::why_not(name))
+                .or_else(|| bench::why_not(name));
+            match here {
                 Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
                 None => trial,
             }
