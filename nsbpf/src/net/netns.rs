@@ -12,8 +12,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::mount_bind;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
-use super::link;
 use super::socket::{Netlink, NetlinkError};
+use super::{link, sysctl};
 
 /// File system type of namespace files (`NSFS_MAGIC`).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -136,6 +136,7 @@ impl NetNs {
             let mut seen = Vec::with_capacity(namespaces.len());
             for (place, namespace) in namespaces.iter().enumerate() {
                 move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                sysctl::entered();
                 let netlink = Netlink::open().map_err(io::Error::other)?;
                 seen.push((netlink, work(place)?));
             }
@@ -221,6 +222,7 @@ fn create_here(path: &Path) -> Result<Created, NetNsError> {
     // descriptor table or memory that others share does.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
         .map_err(|source| failed("make a network namespace for")(source.into()))?;
+    sysctl::entered();
     set_ipv6_defaults().map_err(failed("set IPv6 defaults for"))?;
     let prepare = |source| NetNsError::Prepare { path: path.to_owned(), source };
     let mut netlink = Netlink::open().map_err(prepare)?;
@@ -241,10 +243,12 @@ fn set_ipv6_defaults() -> io::Result<()> {
         ("mldv1_unsolicited_report_interval", "10"),
         ("mldv2_unsolicited_report_interval", "10"),
     ];
-    let folder = Path::new("/proc/sys/net/ipv6/conf/default");
-    if !folder.exists() {
-        // A kernel without IPv6.
-        return Ok(());
+    for (name, value) in DEFAULTS {
+        match sysctl::write(&format!("net/ipv6/conf/default/{name}"), value) {
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            done => done?,
+        }
     }
-    DEFAULTS.iter().try_for_each(|(name, value)| std::fs::write(folder.join(name), value))
+    Ok(())
 }

@@ -1,8 +1,36 @@
 //! Settings of the calling thread's network namespace: `/proc/sys/net` shows the
 //! namespace of the thread that looks.
+//!
+//! In it the folders of all namespaces go by the same names, and the kernel keeps
+//! those that it looked up in one chain: with 1,000 namespaces the first look at
+//! one of them passes all others (`proc_sys_compare`, Linux 6.18), for 200 µs to
+//! 2 ms instead of 5 µs. So a thread that visits many looks at a procfs that only
+//! it has, and at a new one from time to time.
 
-use std::io;
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+/// Namespaces that are looked at in one procfs of our own: making one costs as much
+/// as passing some fifty others.
+const NAMESPACES: usize = 32;
+
+thread_local! {
+    static OWN: RefCell<Own> = const { RefCell::new(Own { procfs: None, room: None }) };
+}
+
+/// What a thread that visits namespaces has.
+struct Own {
+    /// Mounted nowhere. `None` where the kernel does not give one (before Linux 5.8
+    /// all are the same one, which is no harm).
+    procfs: Option<OwnedFd>,
+    /// How many more namespaces it is good for; `None` for a thread that visits none.
+    room: Option<usize>,
+}
 
 /// What hands a bridge's packets to the firewall (`br_netfilter`), each family by
 /// itself; there only where the module is.
@@ -15,16 +43,18 @@ const BRIDGE_NETFILTER: [&str; 3] = [
 /// The value of a setting, words with one blank between them; `None` when this
 /// kernel or this namespace has no such setting. `name` has slashes.
 pub(crate) fn read(name: &str) -> io::Result<Option<String>> {
-    match std::fs::read_to_string(path(name)) {
-        Ok(value) => Ok(Some(value.split_ascii_whitespace().collect::<Vec<_>>().join(" "))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let mut file = match open(name, OFlags::RDONLY) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut value = String::new();
+    file.read_to_string(&mut value)?;
+    Ok(Some(value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")))
 }
 
 /// Sets a setting.
 pub(crate) fn write(name: &str, value: &str) -> io::Result<()> {
-    std::fs::write(path(name), value)
+    open(name, OFlags::WRONLY)?.write_all(value.as_bytes())
 }
 
 /// Whether bridges hand their packets to the firewall.
@@ -47,6 +77,31 @@ pub(crate) fn no_bridge_netfilter() -> io::Result<()> {
     Ok(())
 }
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from("/proc/sys").join(name)
+/// Notes that the calling thread came to another namespace, one of several.
+pub(super) fn entered() {
+    OWN.with_borrow_mut(|own| own.room = Some(own.room.map_or(0, |room| room.saturating_sub(1))));
+}
+
+fn procfs() -> io::Result<OwnedFd> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+fn open(name: &str, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC;
+    let file = OWN.with_borrow_mut(|own| {
+        if own.room == Some(0) {
+            own.procfs = procfs().inspect_err(|error| log::debug!("no procfs: {error}")).ok();
+            own.room = Some(NAMESPACES);
+        }
+        match &own.procfs {
+            Some(procfs) => openat(procfs, format!("sys/{name}"), flags, Mode::empty()),
+            None => openat(CWD, format!("/proc/sys/{name}"), flags, Mode::empty()),
+        }
+    })?;
+    Ok(file.into())
 }
