@@ -57,12 +57,24 @@ impl<T> DeathWatch<T> {
             }
             let told = self.readable(left.min(RESYNC))? && self.note_events()?;
             if !told {
-                // Nobody died for a while, or events were lost: look who is left.
-                let known = list()?;
-                self.alive.retain(|nsid, _| known.contains(nsid));
+                // Nobody died for a while, or events were lost: look who is left. The
+                // kernel counts places, and passes one over for each that goes while
+                // it is asked for the next part (`rtnl_net_dumpid`, Linux 6.18): so
+                // two lists have to agree.
+                let [known, again] = [self.known()?, self.known()?];
+                if known == again {
+                    self.alive.retain(|nsid, _| known.contains(nsid));
+                }
             }
         }
         Ok(self.alive.into_values().collect())
+    }
+
+    /// Those awaited that the kernel lists.
+    fn known(&self) -> Result<HashSet<i32>, NetlinkError> {
+        let mut known = list()?;
+        known.retain(|nsid| self.alive.contains_key(nsid));
+        Ok(known)
     }
 
     /// Takes the deaths that were told; `false` when there were more than the
