@@ -178,10 +178,10 @@ impl Rows<'_> {
 
     fn down(&self, what: &str, outcomes: &[Outcome]) -> Row {
         let mut row = self.seconds(what, outcomes, Some(2.0), |figures| figures.down);
-        let left = figures(outcomes).flat_map(|figures| &figures.left).count();
-        if left > 0 {
+        let left: Vec<&String> = figures(outcomes).flat_map(|figures| &figures.left).collect();
+        if let Some(first) = left.first() {
             row.met = Some(false);
-            row.note = Some(format!("{left} things were left"));
+            row.note = Some(format!("{} things were left: {first}", left.len()));
         }
         row
     }
