@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const ROUTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
-const APART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/06-apart.yaml");
+const APART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/08-apart.yaml");
 
 /// Runs nsbpf, which must end with that code, and returns what it printed.
 #[track_caller]

@@ -1,20 +1,24 @@
 //! The engine: from any state to the one that is wanted.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 use nsbpf::apply::{ApplyError, Converged, converge, survey, take_down};
 use nsbpf::datapath::{OBJECT_DIGEST, StatsReader};
 use nsbpf::lab::Lab;
+use nsbpf::net::echo::Echo;
 use nsbpf::plan::Settings;
 use nsbpf::state::{IngressHook, Object, State};
 use nsbpf::store::{LabLock, Store};
 use nsbpf_common::stats::PortStats;
 
 use crate::Test;
-use crate::world::{ip, ip_json};
+use crate::command::run;
+use crate::world::{ip, ip_json, netns};
 
 pub(crate) const TESTS: &[Test] = &[
     ("engine::up_again_changes_nothing", up_again),
@@ -29,7 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("engine::a_link_of_others_in_a_group_of_ours_stays", foreign_in_group),
     ("engine::an_altname_is_a_name", altname),
     ("engine::a_stray_of_any_index_goes", stray_index),
-    ("engine::a_hundred_namespaces", hundred),
+    ("engine::a_thousand_namespaces", thousand),
 ];
 
 /// A lab that is up for the length of a test.
@@ -358,20 +362,32 @@ fn interrupt() -> Result<(), Failed> {
     Ok(())
 }
 
-fn hundred() -> Result<(), Failed> {
-    use std::fmt::Write as _;
-    let mut source = "name: many\nbridges: { br0: {} }\nnamespaces:\n".to_owned();
-    for number in 1..=100 {
-        writeln!(
-            source,
-            "  n{number}: {{ interfaces: {{ eth0: {{ bridge: br0, addresses: [10.0.0.{number}/24] }} }} }}"
-        )?;
+/// As many as a bridge nearly takes, IPv4 and IPv6, by the commands that a user has.
+fn thousand() -> Result<(), Failed> {
+    let file = tempfile::NamedTempFile::new()?;
+    let text = "name: many\nbridges: { br0: {} }\nnamespaces:\n  \
+        n: { count: 1000, interfaces: { eth0: { bridge: br0, addresses: [10.1.0.0/16, 'fd01::/64'] } } }\n";
+    std::fs::write(&file, text)?;
+    let path = file.path().to_str().ok_or("a path")?;
+    let ran = |arguments: &[&str]| {
+        let done = run(arguments);
+        assert_eq!(done.code, Some(0), "{arguments:?}: {}{}", done.out, done.err);
+        done.out
+    };
+    ran(&["up", path]);
+    assert_eq!(ip(&["netns", "list"]).lines().count(), 1000);
+    let ports = ip_json(&["link", "show", "master", "br0"]);
+    assert_eq!(ports.as_array().map(Vec::len), Some(1000));
+    assert!(ran(&["up", path]).starts_with("many is up already: nothing to change"));
+    for (from, target) in [("n1", "10.1.3.232"), ("n1000", "fd01::1")] {
+        let target: IpAddr = target.parse()?;
+        let mut echo = Echo::new(&netns(from), target, 7)?;
+        let answered =
+            (0..5).any(|_| echo.ping(Duration::from_secs(1)).is_ok_and(|it| it.is_some()));
+        assert!(answered, "{from} does not reach {target}");
     }
-    let lab = lab(&source);
-    let up = Up::new(&lab);
-    up.converge(&lab, IngressHook::Tc);
-    assert_eq!(ip(&["netns", "list"]).lines().count(), 100);
-    assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0);
-    up.down();
+    let down = ran(&["down", "many"]);
+    assert!(down.ends_with("nothing of it is left\n"), "{down}");
+    assert_eq!(ip(&["netns", "list"]), "");
     Ok(())
 }

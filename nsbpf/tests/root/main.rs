@@ -19,8 +19,10 @@ mod doctor;
 mod engine;
 mod exec;
 mod forwarding;
+mod gc;
 mod isolation;
 mod kill_points;
+mod labs;
 mod language;
 mod leaks;
 mod programs;
@@ -54,6 +56,8 @@ fn main() {
         wiring::TESTS,
         random::TESTS,
         check::TESTS,
+        labs::TESTS,
+        gc::TESTS,
         exec::TESTS,
         doctor::TESTS,
         forwarding::TESTS,
