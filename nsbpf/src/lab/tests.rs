@@ -227,3 +227,157 @@ fn hostile_yaml_is_refused_not_run_with() {
     assert!(Lab::parse("", "lab.yaml").is_err());
     assert!(Lab::parse("name: \u{0}\n", "lab.yaml").is_err());
 }
+
+#[test]
+fn what_cannot_be_wired() {
+    for (source, expected) in [
+        (
+            "namespaces: { a: { interfaces: { e: { peer: b/x } } }, b: { interfaces: { y: { peer: a/e } } } }",
+            "there is no interface `b/x`; did you mean `b/y`?",
+        ),
+        (
+            "namespaces: { a: { interfaces: { e: { peer: a/f }, f: {} } } }",
+            "`a/f` is in the same namespace; a peer is in another namespace",
+        ),
+        (
+            "namespaces: { a: { interfaces: { e: { peer: c/e } } }, b: { interfaces: { e: { peer: c/e } } }, c: { interfaces: { e: {} } } }",
+            "c/e is the peer of a/e; a veth pair has two ends",
+        ),
+        (
+            "namespaces: { a: { interfaces: { e: { peer: b/e, mtu: 1400 } } }, b: { interfaces: { e: { mtu: 1500 } } } }",
+            "the MTU is 1400 here and 1500 at b/e",
+        ),
+        (
+            "namespaces: { a: { interfaces: { e: { peer: b/e, vlan: 3 } } }, b: { interfaces: { e: {} } } }",
+            "`vlan` is of a bridge's port, and a/e has a peer",
+        ),
+        (
+            "bridges: { br0: {} }\nnamespaces: { a: { interfaces: { e: { bridge: br0, peer: b/e } } }, b: { interfaces: { e: {} } } }",
+            "a/e is on a bridge and has a peer",
+        ),
+        (
+            "bridges: { br0: {} }\nnamespaces: { a: { interfaces: { e: { bridge: br0, mtu: 9000 } } } }",
+            "the MTU is 9000 here and 1500 on bridge `br0`",
+        ),
+        (
+            "bridges: { br0: { namespace: a } }\nnamespaces: { a: { interfaces: { e: { bridge: br0 } } } }",
+            "bridge `br0` is in this namespace itself",
+        ),
+        (
+            "bridges: { br0: {} }\nnamespaces: { a: { interfaces: { e: { bridge: br0, vlan: 3 } } } }",
+            "bridge `br0` looks at no VLAN; add `vlan_filtering: true` to `br0`",
+        ),
+        (
+            "bridges: { br0: { vlan_filtering: true } }\nnamespaces: { a: { interfaces: { e: { bridge: br0, trunk: [4095] } } } }",
+            "`4095` is no VLAN",
+        ),
+        (
+            "bridges: { br0: { vlan_filtering: true } }\nnamespaces: { a: { interfaces: { e: { bridge: br0, vlan: 3, trunk: [2-4] } } } }",
+            "VLAN 3 is both tagged and untagged here",
+        ),
+        (
+            "bridges: { br0: { uplink: true } }\nnamespaces: { a: {} }",
+            "an uplink needs an address that is the gateway",
+        ),
+        (
+            "bridges: { br0: { uplink: true, namespace: x, addresses: [10.0.0.1/24] } }\nnamespaces: { a: {} }",
+            "a bridge in a namespace has no way out through the host",
+        ),
+        (
+            "bridges: { br0: { forward_delay: 2 } }\nnamespaces: { a: {} }",
+            "`forward_delay` is of the spanning tree protocol; add `stp: true`",
+        ),
+        (
+            "bridges: { br0: { stp: true, forward_delay: 1 } }\nnamespaces: { a: {} }",
+            "a forward delay of 1 seconds is not possible; 2 to 30 seconds",
+        ),
+        (
+            "bridges: { br0: { mtu: 1279, addresses: ['fd00::1/64'] } }\nnamespaces: { a: {} }",
+            "IPv6 does not work with an MTU of 1279; it takes 1280 bytes at least",
+        ),
+        (
+            "bridges: { br0: {} }\nnamespaces: { a: { count: 3, interfaces: { e: { bridge: br0, addresses: [10.0.0.0/30] } } } }",
+            "10.0.0.0/30 has no address left; write a shorter prefix length",
+        ),
+        (
+            "bridges: { br0: {} }\nnamespaces: { a: { count: 2, interfaces: { e: { bridge: br0, addresses: [10.0.0.1/30] } } } }",
+            "10.0.0.1/30 is there twice",
+        ),
+        ("namespaces: { a: { count: 0 } }", "a count of 0 is not possible; 1 to 65536 here"),
+        ("namespaces: { a: { count: 70000 } }", "a count of 70000 is not possible"),
+        (
+            "namespaces: { a: { count: 2 }, a2: {} }",
+            "there is a namespace `a2` already (line 2); give one of them another name",
+        ),
+        (
+            "namespaces: { a: { count: 2, pid: 1 } }",
+            "`pid` is of one namespace, and `a` has a count",
+        ),
+        (
+            "namespaces: { a: { pid: 1, netns: x } }",
+            "a namespace is found in one way; choose one of `netns`, `pid` and `container`",
+        ),
+        ("namespaces: { a: { pid: 0 } }", "there is no process 0"),
+        ("namespaces: { a: { netns: ../x } }", "`../x` names no namespace"),
+        ("namespaces: { a: { container: --rm } }", "`--rm` cannot be the name of a container"),
+        (
+            "namespaces: { a: { netns: x, router: true } }",
+            "the settings of an adopted namespace are its owner's",
+        ),
+        (
+            "namespaces: { a: { sysctls: { kernel.panic: 1 } } }",
+            "`kernel.panic` is no setting of a network namespace",
+        ),
+        (
+            "namespaces: { a: { sysctls: { net.ipv4.conf.eth0.rp_filter: 1 } } }",
+            "`net.ipv4.conf.eth0.rp_filter` is of `eth0`, which the namespace does not have",
+        ),
+        (
+            "namespaces: { a: { router: true, sysctls: { net.ipv4.ip_forward: 0 } } }",
+            "`net.ipv4.ip_forward` is 1 already; `router: true` says so",
+        ),
+        (
+            "namespaces: { a: { sysctls: { net.ipv4.tcp_ecn: } } }",
+            "`net.ipv4.tcp_ecn` has no value",
+        ),
+        (
+            "namespaces: { a: { routes: [{ to: 10.0.0.0/8 }] } }",
+            "a route leads through a gateway, or right onto a link",
+        ),
+        (
+            "namespaces: { a: { routes: [{ to: 10.0.0.0/8, dev: e }], interfaces: { f: { peer: b/f } } }, b: { interfaces: { f: {} } } }",
+            "there is no interface `e` in this namespace; did you mean `f`?",
+        ),
+    ] {
+        let errors = errors(&format!("name: a\n{source}\n"));
+        assert!(errors.contains(expected), "{source}\n{errors}");
+        assert!(errors.lines().count() <= 2, "{source}\n{errors}");
+    }
+}
+
+#[test]
+fn what_is_handed_out_is_apart_from_what_is_written() {
+    let source = "name: a\nbridges: { br0: { addresses: [10.0.0.0/29] } }\nnamespaces:\n  \
+        x: { count: 2, interfaces: { e: { bridge: br0, addresses: [10.0.0.0/29, 'fd00::/126'] } } }\n  \
+        y: { interfaces: { e: { bridge: br0, addresses: [10.0.0.2/29] } } }\n  \
+        z: { interfaces: { e: { bridge: br0, addresses: [10.0.0.0/29] } } }\n";
+    let lab = Lab::parse(source, "lab.yaml").unwrap();
+    let given: Vec<String> = lab
+        .interfaces()
+        .flat_map(|(id, interface)| {
+            interface.addresses.iter().map(move |address| format!("{id} {address}"))
+        })
+        .collect();
+    assert_eq!(lab.bridges[0].addresses[0].to_string(), "10.0.0.1/29");
+    assert_eq!(
+        given,
+        [
+            "x1/e 10.0.0.3/29",
+            "x1/e fd00::1/126",
+            "x2/e 10.0.0.4/29",
+            "x2/e fd00::2/126",
+            "y/e 10.0.0.2/29",
+            "z/e 10.0.0.5/29"
+        ]
+    );
+}
