@@ -228,6 +228,8 @@ impl Lab {
 #[cfg(test)]
 mod expect_tests;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
 mod tests;
