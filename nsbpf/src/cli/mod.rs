@@ -16,6 +16,7 @@ mod progress;
 mod replace;
 mod run;
 mod say;
+mod schema;
 mod screen;
 mod settings;
 mod show;
@@ -67,6 +68,8 @@ enum Verb {
     /// Run your shell inside a namespace
     Shell(exec::Shell),
     Doctor(doctor::Doctor),
+    /// Print the JSON Schema of labs, for editors that complete and check them
+    Schema(schema::Schema),
 }
 
 /// Parses the arguments, runs, and says how it ended:
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Verb::Exec(exec) => exec.run(),
         Verb::Shell(shell) => shell.run(),
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Schema(schema) => schema.run(),
     };
     exit::code(outcome)
 }

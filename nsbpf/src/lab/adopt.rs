@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::spec::NamespaceSpec;
 
 /// Bytes of a container's name at most; docker's and podman's ids have 64.
-const MAX_CONTAINER_BYTES: usize = 128;
+pub(super) const MAX_CONTAINER_BYTES: usize = 128;
 
 /// Where a namespace is found; `None` for one that the lab makes.
 pub(super) fn check(spec: &NamespaceSpec, problems: &mut Vec<Problem>) -> Option<Source> {

@@ -1,11 +1,11 @@
 //! What the other ends of interfaces are: ports of bridges, or peers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_saphyr::{Location, Spanned};
 
 use super::bridge::{self, DEFAULT_VLAN, POSSIBLE_VLANS};
-use super::problem::{Problem, nearest};
+use super::problem::{Problem, nearest_if_seen};
 use super::spec::InterfaceSpec;
 use super::{Attachment, DEFAULT_MTU, InterfaceId, InterfaceName, MAX_BRIDGE_PORTS, Port, Vlans};
 
@@ -29,7 +29,7 @@ pub(super) fn check(
     problems: &mut Vec<Problem>,
 ) -> Vec<Option<Attached>> {
     let peers = peers(drafts, problems);
-    let by_name: HashMap<&str, &bridge::Draft> =
+    let by_name: BTreeMap<&str, &bridge::Draft> =
         bridges.iter().map(|draft| (draft.bridge.name.as_str(), draft)).collect();
     let mut ports: HashMap<&str, usize> = HashMap::new();
     let mut attached = Vec::with_capacity(drafts.len());
@@ -79,35 +79,37 @@ fn too_many(draft: &Draft<'_>, bridge: &str) -> Problem {
 
 /// The place of each interface's peer, both ways.
 fn peers(drafts: &[Draft<'_>], problems: &mut Vec<Problem>) -> HashMap<usize, usize> {
-    let places: HashMap<String, usize> =
-        drafts.iter().enumerate().map(|(place, draft)| (draft.id.to_string(), place)).collect();
+    let names: Vec<String> = drafts.iter().map(|draft| draft.id.to_string()).collect();
+    let places: HashMap<&str, usize> =
+        names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
     let mut peers: HashMap<usize, usize> = HashMap::new();
     for (place, draft) in drafts.iter().enumerate() {
         let Some(typed) = &draft.spec.peer else { continue };
-        let mut refuse = |title: String, help: Option<String>| {
+        let Some(other) = places.get(typed.value.as_str()).copied() else {
+            let help = nearest_if_seen(problems, &typed.value, names.iter().map(String::as_str));
+            let title = format!("there is no interface `{}`", typed.value);
             problems.push(Problem::new(title, typed.referenced).help_if(help));
-        };
-        let Some(other) = places.get(&typed.value).copied() else {
-            let help = nearest(&typed.value, places.keys().map(String::as_str));
-            refuse(format!("there is no interface `{}`", typed.value), help);
             continue;
+        };
+        let mut refuse = |title: String, help: &str| {
+            problems.push(Problem::new(title, typed.referenced).help(help));
         };
         let theirs = &drafts[other];
         if theirs.id.namespace == draft.id.namespace {
-            let help = "a peer is in another namespace".to_owned();
-            refuse(format!("`{}` is in the same namespace", typed.value), Some(help));
+            let help = "a peer is in another namespace";
+            refuse(format!("`{}` is in the same namespace", typed.value), help);
             continue;
         }
         let says = theirs.spec.peer.as_ref().map(|peer| peer.value.as_str());
-        if says.is_some_and(|says| says != draft.id.to_string()) {
+        if says.is_some_and(|says| says != names[place]) {
             let says = says.unwrap_or_default();
-            let help = "a veth pair has two ends".to_owned();
-            refuse(format!("{} says that its peer is {says}", theirs.id), Some(help));
+            let help = "a veth pair has two ends";
+            refuse(format!("{} says that its peer is {says}", theirs.id), help);
             continue;
         }
         if let Some(third) = peers.get(&other).filter(|third| **third != place) {
-            let help = "a veth pair has two ends".to_owned();
-            refuse(format!("{} is the peer of {}", theirs.id, drafts[*third].id), Some(help));
+            let help = "a veth pair has two ends";
+            refuse(format!("{} is the peer of {}", theirs.id, drafts[*third].id), help);
             continue;
         }
         peers.insert(place, other);
@@ -138,12 +140,12 @@ fn port(
     draft: &Draft<'_>,
     typed: &Spanned<String>,
     mtu: Option<u32>,
-    bridges: &HashMap<&str, &bridge::Draft>,
+    bridges: &BTreeMap<&str, &bridge::Draft>,
     problems: &mut Vec<Problem>,
 ) -> Option<Attached> {
     let Some(bridge) = bridges.get(typed.value.as_str()).map(|draft| &draft.bridge) else {
         let title = format!("there is no bridge `{}`", typed.value);
-        let help = nearest(&typed.value, bridges.keys().copied())
+        let help = nearest_if_seen(problems, &typed.value, bridges.keys().copied())
             .unwrap_or_else(|| format!("add it under `bridges:`, as `{}: {{}}`", typed.value));
         problems.push(Problem::new(title, typed.referenced).help(help));
         return None;

@@ -12,16 +12,16 @@ use super::{Bridge, DEFAULT_MTU};
 
 /// What IPv4 takes at least (RFC 791), and the most that a veth can have
 /// (`ETH_MAX_MTU`).
-const POSSIBLE_MTUS: RangeInclusive<u32> = 68..=65_535;
+pub(super) const POSSIBLE_MTUS: RangeInclusive<u32> = 68..=65_535;
 /// VLAN ids that a port can be in (IEEE 802.1Q: 0 and 4,095 are reserved).
 pub(super) const POSSIBLE_VLANS: RangeInclusive<u16> = 1..=4094;
 /// The VLAN of a port that names none (`br_vlan_init`, Linux 6.18).
 pub(super) const DEFAULT_VLAN: u16 = 1;
 /// Seconds that IEEE 802.1D recommends, and the kernel's default.
-const DEFAULT_FORWARD_DELAY: u8 = 15;
+pub(super) const DEFAULT_FORWARD_DELAY: u8 = 15;
 /// Seconds that the kernel takes with STP on (`BR_MIN_FORWARD_DELAY`,
 /// `BR_MAX_FORWARD_DELAY`, `net/bridge/br_private_stp.h`, Linux 6.18).
-const POSSIBLE_FORWARD_DELAYS: RangeInclusive<u8> = 2..=30;
+pub(super) const POSSIBLE_FORWARD_DELAYS: RangeInclusive<u8> = 2..=30;
 
 /// A bridge whose addresses are not handed out yet.
 pub(super) struct Draft {

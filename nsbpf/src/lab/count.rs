@@ -10,7 +10,7 @@ use super::spec::{Entries, NamespaceSpec};
 
 /// Namespaces of a lab at most: one with more interfaces than port numbers cannot
 /// be, and a small file should not make a large machine run out of memory.
-const MAX_NAMESPACES: usize = 1 << 16;
+pub(super) const MAX_NAMESPACES: usize = 1 << 16;
 
 /// A namespace to be: one of its spec, or one of several.
 pub(super) struct Member<'a> {

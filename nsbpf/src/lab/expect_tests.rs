@@ -94,6 +94,11 @@ fn mistakes_are_named_at_their_place() {
         ("{ from: left }", "the key `to` is missing"),
         ("{ from: left, too: right }", "unknown key `too`; did you mean `to`?"),
         ("{ from: { a: b }, to: right }", "this should be a name, or a list of names"),
+        (
+            "{ from: true, to: right }",
+            ":13: a name that looks like something else goes into quotes",
+        ),
+        ("{ from: left, to: 1.5 }", ":23: a name that looks like something else goes into quotes"),
     ] {
         let error = lab(expect).expect_err(expect);
         assert!(error.contains(problem), "{expect}: {error}");
@@ -105,6 +110,22 @@ fn a_lab_of_strangers_expects_nothing_of_all() {
     let source = "name: a\nnamespaces: { n: {} }\nexpect: [{ from: all, to: all }]\n";
     let error = Lab::parse(source, "lab.yaml").unwrap_err().to_string();
     assert!(error.contains("lab.yaml:3:27: there is nobody to reach"), "{error}");
+}
+
+/// As YAML 1.1 would have them, these are booleans and numbers.
+#[test]
+fn names_that_look_like_something_else() {
+    for name in ["n", "yes", "off", "007", "1_0", "12"] {
+        let source = format!(
+            "name: a\nbridges: {{ b: {{}} }}\nnamespaces:\n  \
+             {name}: {{ interfaces: {{ e: {{ bridge: b, addresses: [10.0.0.1/24] }} }} }}\n  \
+             other: {{ interfaces: {{ e: {{ bridge: b, addresses: [10.0.0.2/24] }} }} }}\n\
+             expect: [{{ from: {name}, to: other }}, {{ from: [other], to: [{name}] }}]\n"
+        );
+        if let Err(error) = Lab::parse(&source, "lab.yaml") {
+            panic!("{error}");
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod expect;
 mod name;
 mod problem;
 mod route;
+mod schema;
 mod segment;
 mod spec;
 mod sysctl;
@@ -29,6 +30,7 @@ pub use expect::{Destination, Expectation, Party, Trial, Way};
 pub use name::{InterfaceName, Name, NameError};
 pub use problem::LabError;
 pub(crate) use problem::nearest;
+pub use schema::schema;
 pub use sysctl::SysctlName;
 
 /// Most ports that a bridge takes (`BR_MAX_PORTS` less the one that is
@@ -225,5 +227,9 @@ impl Lab {
 
 #[cfg(test)]
 mod expect_tests;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;

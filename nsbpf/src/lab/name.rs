@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Bytes of an interface name at most (`IFNAMSIZ` less the final zero).
-const MAX_INTERFACE_BYTES: usize = 15;
+pub(super) const MAX_INTERFACE_BYTES: usize = 15;
 /// Bytes of any other name at most. An alias holds three of them in 255 bytes
 /// (`IFALIASZ`).
-const MAX_BYTES: usize = 63;
+pub(super) const MAX_BYTES: usize = 63;
 
 /// Why a name cannot be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum NameError {
 }
 
 /// The loopback interface, and what stands for others under `/proc/sys/net`.
-const RESERVED_INTERFACES: &[&str] = &["lo", "all", "default"];
+pub(super) const RESERVED_INTERFACES: &[&str] = &["lo", "all", "default"];
 
 fn check(name: &str, max_bytes: usize, reserved: &[&str]) -> Result<(), NameError> {
     if reserved.contains(&name) {

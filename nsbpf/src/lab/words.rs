@@ -64,6 +64,15 @@ impl<'de> Visitor<'de> for WordsVisitor {
         Ok(Words::One(word.to_string()))
     }
 
+    // How it was written is lost, as in `true` or `1e3`.
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Words, E> {
+        Err(E::custom("a name that looks like something else goes into quotes"))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Words, E> {
+        Err(E::custom("a name that looks like something else goes into quotes"))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
         let mut words = Vec::new();
         while let Some(word) = list.next_element()? {

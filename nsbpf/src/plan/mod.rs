@@ -292,4 +292,4 @@ fn refuse_taken(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

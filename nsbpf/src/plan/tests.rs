@@ -17,7 +17,7 @@ fn wanted(source: &str, ingress: IngressHook, state: &State) -> Objects {
 }
 
 /// A kernel that does as it is told, and takes with an object what hangs on it.
-fn carry_out(state: &mut State, steps: &[Step]) {
+pub(crate) fn carry_out(state: &mut State, steps: &[Step]) {
     for step in steps {
         match step {
             Step::Add(object) => {
