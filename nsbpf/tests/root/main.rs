@@ -30,6 +30,7 @@ mod tracer;
 mod truth;
 mod uplink;
 mod verbs;
+mod vlan;
 mod wiring;
 mod world;
 
@@ -55,6 +56,7 @@ fn main() {
         doctor::TESTS,
         forwarding::TESTS,
         uplink::TESTS,
+        vlan::TESTS,
         kill_points::TESTS,
     ]
     .concat();
@@ -62,7 +64,12 @@ fn main() {
         .into_iter()
         .map(|(name, test)| {
             let trial = Trial::test(name, move || isolation::isolated(test));
-            match why_not.or_else(|| doctor::why_not(name)).or_else(|| uplink::why_not(name)) {
+            let lacks = || {
+                doctor::why_not(name)
+                    .or_else(|| uplink::why_not(name))
+                    .or_else(|| vlan::why_not(name))
+            };
+            match why_not.or_else(lacks) {
                 Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
                 None => trial,
             }
