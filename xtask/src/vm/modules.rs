@@ -15,44 +15,18 @@ use object::{Object as _, ObjectSection as _};
 
 /// What nsbpf uses and what its tests make trouble with. Some are built into some
 /// kernels, others are in none: the tests find out what that means for them.
+#[rustfmt::skip]
 const WANTED: &[&str] = &[
-    "veth",
-    "bridge",
-    "br_netfilter",
-    "8021q",
-    "dummy",
-    "ifb",
-    "vxlan",
-    "tun",
-    "macvlan",
-    "netkit",
-    "sch_ingress",
-    "sch_netem",
-    "sch_tbf",
-    "sch_htb",
-    "sch_fq",
-    "sch_fq_codel",
-    "cls_bpf",
-    "act_bpf",
-    "act_mirred",
-    "tcp_bbr",
-    "nf_tables",
-    "nft_ct",
-    "nft_counter",
-    "nft_compat",
-    "nft_limit",
-    "ip_tables",
-    "ip6_tables",
-    "arp_tables",
-    "iptable_filter",
-    "ip6table_filter",
-    "arptable_filter",
-    "xt_physdev",
-    "xt_tcpudp",
-    "nfnetlink",
-    "af_packet_diag",
-    "inet_diag",
-    "crc32c_generic",
+    // Devices.
+    "8021q", "bridge", "dummy", "ifb", "macvlan", "netkit", "tun", "veth", "vxlan",
+    // Traffic control.
+    "act_bpf", "act_mirred", "cls_bpf", "sch_fq", "sch_fq_codel", "sch_htb", "sch_ingress",
+    "sch_netem", "sch_tbf",
+    // Packet filters.
+    "br_netfilter", "nf_tables", "nft_chain_nat", "nft_compat", "nft_counter", "nft_ct",
+    "nft_limit", "nft_masq", "nft_meta_bridge", "nft_reject_inet",
+    "arp_tables", "arptable_filter", "ip6_tables", "ip6table_filter", "ip_tables",
+    "iptable_filter", "xt_physdev", "xt_tcpudp",
 ];
 
 /// A module, ready to be loaded.
