@@ -23,6 +23,7 @@ const TRUNK: &str = "vlan::a_trunk_carries_tagged_frames";
 
 pub(crate) const TESTS: &[Test] = &[
     ("vlan::those_of_one_reach_each_other_and_no_others", apart),
+    ("vlan::the_lab_is_as_it_expects", as_expected),
     ("vlan::one_address_twice", one_address_twice),
     (TRUNK, trunk),
     ("vlan::a_port_moves_in_place", moves),
@@ -34,7 +35,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("vlan::a_bridge_in_a_namespace_filters", in_a_namespace),
 ];
 
-const LAB: &str = include_str!("../../../labs/06-vlan.yaml");
+const LAB: &str = include_str!("../../../labs/08-vlan.yaml");
 
 /// How long to wait for what must not come.
 const SILENCE: Duration = Duration::from_millis(300);
@@ -83,7 +84,7 @@ pub(crate) fn why_not(test: &str) -> Option<&'static str> {
     }
     match *KERNEL {
         Kernel { filtering: false, .. } => Some("this kernel's bridges do not filter VLANs"),
-        Kernel { devices: false, .. } if test == TRUNK => Some("needs a kernel with 8021q"),
+        Kernel { devices: false, .. } if test == TRUNK => Some("this kernel has no VLAN devices"),
         _ => None,
     }
 }
@@ -136,6 +137,13 @@ fn meet(groups: &[&[&str]]) {
 
 /// The VLANs of a port as `nsbpf` shows them: number, and its two properties.
 type Vlans = BTreeMap<u64, (bool, bool)>;
+
+/// Changes something behind nsbpf's back.
+#[track_caller]
+fn bridge(words: &str) {
+    let done = Command::new("bridge").args(words.split(' ')).output().expect("start bridge");
+    assert!(done.status.success(), "{words}: {}", String::from_utf8_lossy(&done.stderr));
+}
 
 /// The VLANs of all ports and bridges as `bridge` tells them.
 #[track_caller]
@@ -209,6 +217,19 @@ fn apart() -> Result<(), Failed> {
     Ok(())
 }
 
+fn as_expected() -> Result<(), Failed> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/08-vlan.yaml");
+    let up = run(&["up", file]);
+    assert_eq!(up.code, Some(0), "{}", up.err);
+    let checked = run(&["check", "vlan"]);
+    assert_eq!(checked.code, Some(0), "{}{}", checked.out, checked.err);
+    bridge("vlan add dev red2-eth0 vid 20 pvid untagged");
+    bridge("vlan delete dev red2-eth0 vid 10");
+    assert_eq!(run(&["check", "vlan"]).code, Some(1));
+    assert_eq!(run(&["down", "vlan"]).code, Some(0));
+    Ok(())
+}
+
 /// Those of a VLAN know nothing of the addresses in another.
 fn one_address_twice() -> Result<(), Failed> {
     let twice = lab(&LAB.replace("10.0.0.4/24", "10.0.0.2/24").replace("fd00::4", "fd00::2"));
@@ -228,12 +249,14 @@ fn one_address_twice() -> Result<(), Failed> {
     Ok(())
 }
 
-fn with_trunk(vlans: &str) -> String {
-    format!("{LAB}\n  router:\n    interfaces:\n      eth0: {{ bridge: br0, trunk: [{vlans}] }}\n")
+/// The lab with one more namespace, on such a port.
+fn with_router(port: &str) -> String {
+    let router = format!("  router:\n    interfaces:\n      eth0: {{ bridge: br0, {port} }}\n");
+    LAB.replace("\nexpect:", &format!("{router}\nexpect:"))
 }
 
 fn trunk() -> Result<(), Failed> {
-    let with = lab(&with_trunk("10, 20-21"));
+    let with = lab(&with_router("trunk: [10, 20-21]"));
     let up = Up::new(&with);
     up.converge(&with, IngressHook::Tc);
     assert_eq!(up.converge(&with, IngressHook::Tc).steps, 0);
@@ -296,7 +319,7 @@ fn moves() -> Result<(), Failed> {
 }
 
 fn narrower() -> Result<(), Failed> {
-    let wide = lab(&with_trunk("10, 20-29"));
+    let wide = lab(&with_router("trunk: [10, 20-29]"));
     let up = Up::new(&wide);
     up.converge(&wide, IngressHook::Tc);
     let born = index("router-eth0");
@@ -312,17 +335,17 @@ fn narrower() -> Result<(), Failed> {
         ("1-4094", tagged(&mut (1..=4094))),
         ("10, 20-29", tagged(&mut [10].into_iter().chain(20..=29))),
     ] {
-        let other = lab(&with_trunk(typed));
+        let other = lab(&with_router(&format!("trunk: [{typed}]")));
         assert_eq!(up.converge(&other, IngressHook::Tc).steps, 1, "{typed}");
         assert_eq!(vlans(), expected, "{typed}");
         assert_eq!(up.converge(&other, IngressHook::Tc).steps, 0, "{typed}");
     }
     // Tagged ones beside one that is not; and none but that.
-    let both = lab(&with_trunk("20-21").replace("trunk:", "vlan: 10, trunk:"));
+    let both = lab(&with_router("vlan: 10, trunk: [20-21]"));
     assert_eq!(up.converge(&both, IngressHook::Tc).steps, 1);
     let expected = [(10, (true, true)), (20, (false, false)), (21, (false, false))];
     assert_eq!(vlans(), expected.into());
-    let access = lab(&with_trunk("20-21").replace("trunk: [20-21]", "vlan: 20"));
+    let access = lab(&with_router("vlan: 20"));
     assert_eq!(up.converge(&access, IngressHook::Tc).steps, 1);
     assert_eq!(vlans(), [(20, (true, true))].into());
     assert_eq!(index("router-eth0"), born);
@@ -334,10 +357,6 @@ fn drift() -> Result<(), Failed> {
     let vlans = lab(LAB);
     let up = Up::new(&vlans);
     up.converge(&vlans, IngressHook::Tc);
-    let bridge = |words: &str| {
-        let done = Command::new("bridge").args(words.split(' ')).output().expect("start bridge");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
     for change in [
         "vlan add dev red1-eth0 vid 20",
         "vlan add dev red1-eth0 vid 20 pvid untagged",

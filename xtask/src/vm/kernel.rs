@@ -30,9 +30,6 @@ impl Kernel {
             eprintln!("fetching the kernel of {}: 25 to 50 MB", release.suite);
             let apt = Apt::new(&folder, &release.suite)?;
             let part = folder.join("part");
-            if part.exists() {
-                fs::remove_dir_all(&part).with_context(|| format!("remove {}", part.display()))?;
-            }
             apt.unpack(&release, &part)?;
             fs::rename(&part, &root).with_context(|| format!("keep {}", root.display()))?;
         }

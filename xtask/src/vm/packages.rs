@@ -66,7 +66,12 @@ impl Apt {
     /// them below `root`.
     pub(super) fn unpack(&self, release: &Release, root: &Path) -> Result<()> {
         let packages = self.folder.join("packages");
-        for folder in [&packages, root] {
+        // What an earlier attempt left is not to be mixed in.
+        for folder in [packages.as_path(), root] {
+            if folder.exists() {
+                fs::remove_dir_all(folder)
+                    .with_context(|| format!("remove {}", folder.display()))?;
+            }
             fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         }
         let mut download = self.command("apt-get");
@@ -87,15 +92,11 @@ impl Apt {
         let mut query = self.command("apt-cache");
         let listed = output(query.args(["depends", "--recurse", "--important", &whole]))?;
         // What a package depends on is indented below it, and is listed itself.
-        let mut parts: Vec<String> = listed
+        let parts: Vec<String> = listed
             .lines()
-            .filter(|line| PARTS.iter().any(|part| line.starts_with(part)))
+            .filter(|line| *line != NEWEST && PARTS.iter().any(|part| line.starts_with(part)))
             .map(str::to_owned)
             .collect();
-        // Only names that end in a number belong to one kernel: others only depend.
-        parts.retain(|part| {
-            part.contains(|character: char| character.is_ascii_digit()) && part != NEWEST
-        });
         if parts.is_empty() {
             bail!("{whole} depends on no kernel");
         }
