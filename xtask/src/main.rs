@@ -11,6 +11,7 @@ mod run;
 mod setup;
 mod tally;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;

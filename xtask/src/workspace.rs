@@ -37,6 +37,11 @@ pub(crate) fn tools() -> Result<PathBuf> {
     Ok(ebpf_cache()?.with_file_name("tools"))
 }
 
+/// Where kernels are kept that tests run on.
+pub(crate) fn kernels() -> Result<PathBuf> {
+    Ok(ebpf_cache()?.with_file_name("kernels"))
+}
+
 /// A program on PATH.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

@@ -91,7 +91,8 @@ impl Running {
 
     /// Reads to the end: how it ended, and what it said on standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        while self.report().is_some() {}
+        // The last line may be half of one, where it was killed.
+        self.out.read_to_end(&mut Vec::new()).expect("read the reports");
         let errors = self.errors();
         (self.child.wait().expect("wait for nsbpf"), errors)
     }

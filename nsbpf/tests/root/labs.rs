@@ -21,11 +21,17 @@ labs!(
     "03-bridge",
     "04-many",
     "05-router",
+    "06-vlan",
     "07-uplink",
     "08-apart",
 );
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs");
+
+/// Why a lab cannot be up here.
+pub(crate) fn why_not(name: &str) -> Option<&'static str> {
+    if name == "labs::06-vlan" { crate::vlan::why_not_here() } else { None }
+}
 
 #[track_caller]
 fn ran(arguments: &[&str]) -> String {

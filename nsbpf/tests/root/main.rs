@@ -34,6 +34,7 @@ mod tracer;
 mod truth;
 mod uplink;
 mod verbs;
+mod vlan;
 mod wiring;
 mod world;
 
@@ -62,6 +63,7 @@ fn main() {
         doctor::TESTS,
         forwarding::TESTS,
         uplink::TESTS,
+        vlan::TESTS,
         kill_points::TESTS,
         bench::TESTS,
     ]
@@ -73,6 +75,8 @@ fn main() {
             let here = why_not
                 .or_else(|| doctor::why_not(name))
                 .or_else(|| uplink::why_not(name))
+                .or_else(|| vlan::why_not(name))
+                .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
             match here {
                 Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
