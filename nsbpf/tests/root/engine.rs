@@ -173,14 +173,17 @@ fn drift() -> Result<(), Failed> {
     let foreign = "10.9.9.9/24";
     for change in [
         "link set br0 down",
-        "link set br0 name other",
+        // Before Linux 6.2 only what is down can be renamed.
+        "link set br0 down; link set br0 name other",
         "link set vnet0-eth0 nomaster",
         "link set vnet1-eth0 mtu 1400 down",
         "link set vnet1-eth0 type bridge_slave mcast_flood off",
         "-netns vnet0 address delete 10.0.0.1/24 dev eth0",
         "-netns vnet1 link set eth0 down",
     ] {
-        ip(&change.split(' ').collect::<Vec<_>>());
+        for command in change.split("; ") {
+            ip(&command.split(' ').collect::<Vec<_>>());
+        }
         assert!(up.converge(&lab, IngressHook::Tc).steps > 0, "{change}");
         assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0, "{change}");
     }
@@ -271,7 +274,9 @@ fn lost_mark() -> Result<(), Failed> {
     up.converge(&lab, IngressHook::Tc);
     for change in ["br0 address 02:00:00:00:00:01", "vnet0-eth0 group 0", "vnet1-eth0 group 5"] {
         let change = format!("link set {change}");
-        ip(&change.split(' ').collect::<Vec<_>>());
+        for command in change.split("; ") {
+            ip(&command.split(' ').collect::<Vec<_>>());
+        }
         assert!(up.converge(&lab, IngressHook::Tc).steps > 0, "{change}");
         assert_eq!(up.converge(&lab, IngressHook::Tc).steps, 0, "{change}");
     }

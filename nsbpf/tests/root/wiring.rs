@@ -224,8 +224,9 @@ fn way_out() -> Result<(), Failed> {
     assert_eq!(forwarding(), before);
     let tables = Command::new("nft").args(["list", "tables"]).output()?.stdout;
     assert_eq!(String::from_utf8_lossy(&tables), "");
-    drop(outside);
+    // Before the namespace, which would take it along some time later.
     ip(&["link", "delete", "wan0"]);
+    drop(outside);
     Ok(())
 }
 
