@@ -235,8 +235,11 @@ fn create_here(path: &Path) -> Result<Created, NetNsError> {
 }
 
 fn set_ipv6_defaults() -> io::Result<()> {
-    const DEFAULTS: [(&str, &str); 4] = [
+    const DEFAULTS: [(&str, &str); 5] = [
         ("accept_dad", "0"),
+        // An interface that is set down keeps its addresses, as it does with IPv4
+        // (`addrconf_ifdown`, Linux 6.18).
+        ("keep_addr_on_down", "1"),
         ("router_solicitations", "0"),
         // Milliseconds. What multicast groups an interface joins is told at once,
         // before the bridge begins to flood, and not for seconds afterwards.

@@ -284,7 +284,10 @@ fn budgets() -> Result<(), Failed> {
             Program::Xdp(program) => Xdp::info(program)?,
             other => panic!("a program of kind {:?}", other.prog_type()),
         };
-        let count = ProgramInfo::verified_instruction_count(&info).expect("Linux 5.16 or later");
+        let Some(count) = ProgramInfo::verified_instruction_count(&info) else {
+            println!("{name}: this kernel, older than 5.16, does not tell");
+            continue;
+        };
         println!("{name}: {count} verified instructions");
         assert!(count <= INSTRUCTIONS, "{name}: {count} verified instructions");
     }

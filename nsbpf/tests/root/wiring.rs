@@ -329,7 +329,7 @@ fn settings() -> Result<(), Failed> {
 
 fn down() -> Result<(), Failed> {
     let text = "name: down\nbridges: { br0: {} }\n\
-        namespaces: { n0: { interfaces: { eth0: { bridge: br0, up: false } } } }\n";
+        namespaces: { n0: { interfaces: { eth0: { bridge: br0, up: false, addresses: ['fd00::1/64'] } } } }\n";
     let down = lab(text);
     let up = Up::new(&down);
     up.converge(&down, IngressHook::Tc);
@@ -340,6 +340,7 @@ fn down() -> Result<(), Failed> {
     assert!(is_up());
     assert_eq!(up.converge(&down, IngressHook::Tc).steps, 1);
     assert!(!is_up());
+    assert!(ip(&["-netns", "n0", "address", "show", "eth0"]).contains("fd00::1/64"));
     up.down();
     Ok(())
 }
