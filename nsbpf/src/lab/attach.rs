@@ -36,13 +36,17 @@ pub(super) fn check(
     for (place, draft) in drafts.iter().enumerate() {
         let mtu = bridge::mtu(draft.spec.mtu.as_ref(), problems);
         attached.push(match (&draft.spec.bridge, peers.get(&place)) {
-            (Some(typed), None) => port(draft, typed, mtu, &by_name, problems).inspect(|_| {
+            (Some(typed), None) => {
+                let known = by_name.contains_key(typed.value.as_str());
                 let ports = ports.entry(typed.value.as_str()).or_default();
-                *ports += 1;
+                *ports += usize::from(known);
                 if *ports == MAX_BRIDGE_PORTS + 1 {
                     problems.push(too_many(draft, &typed.value));
                 }
-            }),
+                // What cannot be takes no memory: each port may be in 4,094 VLANs.
+                let fits = *ports <= MAX_BRIDGE_PORTS;
+                fits.then(|| port(draft, typed, mtu, &by_name, problems)).flatten()
+            }
             (None, Some(other)) => {
                 let other = &drafts[*other];
                 refuse_port_keys(draft, problems);

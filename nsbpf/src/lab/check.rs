@@ -55,11 +55,12 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
             up: draft.spec.up.unwrap_or(true),
         });
     }
+    let places = BridgePlaces::of(&bridges);
     let mut namespaces: Vec<Namespace> = members
         .iter()
         .map(|member| {
             let interfaces = interfaces.remove(&member.name).unwrap_or_default();
-            namespace(member, interfaces, &bridges, &mut problems)
+            namespace(member, interfaces, &places, &mut problems)
         })
         .collect();
     namespaces.extend(namespaces_of_bridges(&bridges, &namespaces));
@@ -261,10 +262,29 @@ fn segment(id: &InterfaceId, attachment: &Attachment) -> SegmentId {
     }
 }
 
+/// Bridges by where they are and by where they lead.
+struct BridgePlaces<'a> {
+    inside: HashMap<&'a Name, Vec<&'a Bridge>>,
+    uplinks: HashMap<&'a InterfaceName, &'a Bridge>,
+}
+
+impl<'a> BridgePlaces<'a> {
+    fn of(bridges: &'a [Bridge]) -> Self {
+        let mut inside: HashMap<&Name, Vec<&Bridge>> = HashMap::new();
+        for bridge in bridges {
+            if let Some(namespace) = &bridge.namespace {
+                inside.entry(namespace).or_default().push(bridge);
+            }
+        }
+        let uplinks = bridges.iter().filter(|bridge| bridge.uplink);
+        Self { inside, uplinks: uplinks.map(|bridge| (&bridge.name, bridge)).collect() }
+    }
+}
+
 fn namespace(
     member: &Member<'_>,
     interfaces: Vec<Interface>,
-    bridges: &[Bridge],
+    bridges: &BridgePlaces<'_>,
     problems: &mut Vec<Problem>,
 ) -> Namespace {
     let Member { name, spec } = member;
@@ -277,7 +297,7 @@ fn namespace(
         name: name.as_str(),
         addresses,
     });
-    let switches = bridges.iter().filter(|bridge| bridge.namespace.as_ref() == Some(name));
+    let switches = bridges.inside.get(name).into_iter().flatten();
     let switches = switches.map(|Bridge { name, addresses, .. }| Device {
         id: LinkId::Bridge(name.clone()),
         name: name.as_str(),
@@ -295,9 +315,9 @@ fn namespace(
 }
 
 /// The uplink whose addresses an interface can be behind.
-fn uplink<'a>(interface: &Interface, bridges: &'a [Bridge]) -> Option<&'a Bridge> {
+fn uplink<'a>(interface: &Interface, bridges: &BridgePlaces<'a>) -> Option<&'a Bridge> {
     let Attachment::Port(port) = &interface.attachment else { return None };
-    let bridge = bridges.iter().find(|bridge| bridge.name == port.bridge && bridge.uplink)?;
+    let bridge = *bridges.uplinks.get(&port.bridge)?;
     let untagged = port.vlans.as_ref().and_then(|vlans| vlans.untagged);
     (untagged == bridge.vlan).then_some(bridge)
 }

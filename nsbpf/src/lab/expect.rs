@@ -4,16 +4,20 @@
 //! what there is to try. With `all` to `all` that grows with the square of the
 //! lab, and most commands never ask.
 
+mod index;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_saphyr::{Location, Spanned};
 
-use super::problem::{Problem, nearest};
+use super::problem::{Problem, nearest_if_seen};
 use super::spec::ExpectSpec;
 use super::words::Words;
 use super::{Bridge, InterfaceId, Lab, Name, Namespace};
+use index::Index;
 
 /// The word for every namespace.
 const ALL: &str = "all";
@@ -98,9 +102,12 @@ fn trials<'a>(
             .flat_map(|destination| destination.addresses(namespaces, bridges))
             .collect(),
     };
-    let begins = |namespace: &&Namespace| match &expectation.from {
-        Party::All => true,
-        Party::Some(names) => names.contains(&namespace.name),
+    let named: Option<HashSet<&Name>> = match &expectation.from {
+        Party::All => None,
+        Party::Some(names) => Some(names.iter().collect()),
+    };
+    let begins = move |namespace: &&Namespace| {
+        named.as_ref().is_none_or(|names| names.contains(&namespace.name))
     };
     namespaces.iter().filter(begins).flat_map(move |from| {
         let (ipv4, ipv6) = from.families(bridges);
@@ -195,13 +202,16 @@ pub(super) fn check(
     bridges: &[Bridge],
     problems: &mut Vec<Problem>,
 ) -> Vec<Expectation> {
-    let mut checker = Checker { namespaces, bridges, problems };
+    if specs.is_empty() {
+        return Vec::new();
+    }
+    let mut checker = Checker { index: Index::of(namespaces, bridges), namespaces, problems };
     specs.iter().filter_map(|spec| checker.expectation(spec)).collect()
 }
 
 struct Checker<'a> {
     namespaces: &'a [Namespace],
-    bridges: &'a [Bridge],
+    index: Index<'a>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -264,12 +274,12 @@ impl Checker<'_> {
     }
 
     fn namespace(&mut self, word: &str, place: Location) -> Option<Name> {
-        let namespaces = self.namespaces;
-        if let Some(found) = namespaces.iter().find(|namespace| namespace.name.as_str() == word) {
-            return Some(found.name.clone());
+        if let Some(place) = self.index.places.get(word) {
+            return Some(self.namespaces[*place].name.clone());
         }
         let title = format!("there is no namespace `{word}`");
-        let help = nearest(word, namespaces.iter().map(|namespace| namespace.name.as_str()));
+        let names = self.namespaces.iter().map(|namespace| namespace.name.as_str());
+        let help = nearest_if_seen(self.problems, word, names);
         self.refuse(Problem::new(title, place).help_if(help))
     }
 
@@ -286,25 +296,24 @@ impl Checker<'_> {
             return self.namespace(word, place).map(Destination::Namespace);
         };
         let name = self.namespace(namespace, place)?;
-        let interfaces = self
-            .namespaces
-            .iter()
-            .filter(|namespace| namespace.name == name)
-            .flat_map(|namespace| &namespace.interfaces);
-        let mut names = interfaces.map(|interface| &interface.name);
+        let interfaces = match self.index.places.get(namespace) {
+            Some(place) => self.namespaces[*place].interfaces.as_slice(),
+            None => &[],
+        };
+        let names = interfaces.iter().map(|interface| &interface.name);
         if let Some(found) = names.clone().find(|name| name.as_str() == interface) {
             let id = InterfaceId { namespace: name, interface: found.clone() };
             return Some(Destination::Interface(id));
         }
         let title = format!("namespace `{name}` has no interface `{interface}`");
-        let help = names
-            .next()
-            .and_then(|first| {
-                let names = std::iter::once(first).chain(names);
-                nearest(interface, names.map(super::InterfaceName::as_str))
-            })
-            .unwrap_or_else(|| "it has none".to_owned());
-        self.refuse(Problem::new(title, place).help(help))
+        let help = match interfaces {
+            [] => Some("it has none".to_owned()),
+            _ => {
+                let names = names.map(super::InterfaceName::as_str);
+                nearest_if_seen(self.problems, interface, names)
+            }
+        };
+        self.refuse(Problem::new(title, place).help_if(help))
     }
 
     fn address(&mut self, ip: IpAddr, place: Location) -> Option<Destination> {
@@ -321,9 +330,8 @@ impl Checker<'_> {
             let help = "name a namespace, one of its interfaces, or an address of one host";
             return self.refuse(Problem::new(format!("{ip} {what}"), place).help(help));
         }
-        let has_it = |namespace: &&Namespace| namespace.ips(self.bridges).any(|own| own == ip);
-        let owners: Vec<&Name> =
-            self.namespaces.iter().filter(has_it).map(|namespace| &namespace.name).collect();
+        let owners = self.index.owners.get(&ip).map_or(&[][..], Vec::as_slice);
+        let owners: Vec<&Name> = owners.iter().map(|place| &self.namespaces[*place].name).collect();
         if let [one, other, ..] = owners[..] {
             let title = format!("{ip} is an address of `{one}` and of `{other}`");
             return self.refuse(Problem::new(title, place).help("name the one that is meant"));
@@ -348,19 +356,19 @@ impl Checker<'_> {
 
     /// Refuses who has nobody to reach, and whom nobody tries to reach.
     fn nothing_is_empty(&mut self, spec: &ExpectSpec, expectation: &Expectation) {
-        let empty = |from: Party<Name>, to: Party<Destination>| {
-            let part = Expectation { from, to, ..expectation.clone() };
-            trials(&part, self.namespaces, self.bridges).next().is_none()
-        };
+        let sources = self.index.sources(&expectation.from);
+        let targets = self.index.targets(&expectation.to);
         let mut found = Vec::new();
         if let Party::Some(destinations) = &expectation.to {
             let places = spec.to.value.places(spec.to.referenced);
             for (destination, (word, place)) in destinations.iter().zip(places) {
-                if empty(expectation.from.clone(), Party::Some(vec![destination.clone()])) {
+                let targets = self.index.targets_of(destination);
+                if !sources.reach(&targets) {
                     let from = &spec.from.value;
-                    let title = match destination.addresses(self.namespaces, self.bridges)[..] {
-                        [] => format!("`{word}` has no address"),
-                        _ => format!("`{from}` has no address of `{word}`'s family"),
+                    let title = if targets.is_empty() {
+                        format!("`{word}` has no address")
+                    } else {
+                        format!("`{from}` has no address of `{word}`'s family")
                     };
                     found.push((title, place, itself(&expectation.from, destination)));
                 }
@@ -369,13 +377,13 @@ impl Checker<'_> {
         if let (Party::Some(names), true) = (&expectation.from, found.is_empty()) {
             let places = spec.from.value.places(spec.from.referenced);
             for (name, (word, place)) in names.iter().zip(places) {
-                if empty(Party::Some(vec![name.clone()]), expectation.to.clone()) {
+                if !self.index.sources_of(name).reach(&targets) {
                     let title = format!("`{word}` has no address of `{}`'s family", spec.to.value);
                     found.push((title, place, false));
                 }
             }
         }
-        if found.is_empty() && empty(expectation.from.clone(), expectation.to.clone()) {
+        if found.is_empty() && !sources.reach(&targets) {
             let title = "there is nobody to reach: no two namespaces have addresses of one family";
             found.push((title.to_owned(), spec.to.referenced, false));
         }

@@ -98,6 +98,9 @@ fn assert_sound(source: &str) {
 }
 
 proptest! {
+    // What failed is printed, and becomes a test of its own.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn mutated_labs_are_answered_soundly(
         seed in any::<prop::sample::Index>(),

@@ -230,6 +230,8 @@ mod expect_tests;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod large_tests;
+#[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! Routes: from what was typed to an interface and a gateway.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
-use super::problem::{Problem, nearest};
+use super::problem::{Problem, listed, nearest_if_seen};
 use super::spec::RouteSpec;
 use super::{Bridge, Interface, LinkId, Route};
 
@@ -22,16 +23,60 @@ pub(super) fn check(
     devices: &[Device<'_>],
     problems: &mut Vec<Problem>,
 ) -> Vec<Route> {
+    if specs.is_empty() {
+        return Vec::new();
+    }
+    let links = Links::of(devices);
     let mut routes: Vec<Route> = Vec::new();
+    let mut known: HashSet<IpNet> = HashSet::new();
     for spec in specs {
-        let Some(checked) = one(spec, devices, problems) else { continue };
-        if routes.iter().any(|other| other.to == checked.to) {
+        let Some(checked) = one(spec, &links, problems) else { continue };
+        if !known.insert(checked.to) {
             let title = format!("there is a route to {} already", checked.to);
             problems.push(Problem::new(title, spec.to.referenced));
         }
         routes.push(checked);
     }
     routes
+}
+
+/// The devices of a namespace, to be found by name and by subnet.
+struct Links<'d> {
+    devices: &'d [Device<'d>],
+    by_name: HashMap<&'d str, &'d Device<'d>>,
+    /// By their first addresses: those of a lab that is right are equal or apart.
+    by_subnet: BTreeMap<IpAddr, (IpNet, &'d Device<'d>)>,
+    own: HashSet<IpAddr>,
+}
+
+impl<'d> Links<'d> {
+    fn of(devices: &'d [Device<'d>]) -> Self {
+        let mut links = Self {
+            devices,
+            by_name: HashMap::new(),
+            by_subnet: BTreeMap::new(),
+            own: HashSet::new(),
+        };
+        for device in devices {
+            links.by_name.entry(device.name).or_insert(device);
+            for address in device.addresses {
+                let subnet = address.trunc();
+                links.by_subnet.entry(subnet.addr()).or_insert((subnet, device));
+                links.own.insert(address.addr());
+            }
+        }
+        links
+    }
+
+    /// The device whose subnet an address is in.
+    fn behind(&self, via: IpAddr) -> Option<&'d Device<'d>> {
+        let (_, (subnet, device)) = self.by_subnet.range(..=via).next_back()?;
+        subnet.contains(&via).then_some(*device)
+    }
+
+    fn subnets(&self) -> impl Iterator<Item = IpNet> + use<'_, 'd> {
+        self.devices.iter().flat_map(|device| device.addresses).map(IpNet::trunc)
+    }
 }
 
 /// The default routes of a namespace through the uplinks that it is on, where it
@@ -41,12 +86,14 @@ pub(super) fn by_uplinks<'a>(
     uplink: impl Fn(&Interface) -> Option<&'a Bridge>,
     routes: &mut Vec<Route>,
 ) {
+    let mut known: HashSet<IpNet> =
+        routes.iter().map(|route| route.to).filter(|to| to.prefix_len() == 0).collect();
     for (dev, interface) in interfaces {
         let Some(bridge) = uplink(interface) else { continue };
         for gateway in &bridge.addresses {
             let on_link = interface.addresses.iter().any(|address| address.contains(gateway));
             let to = everywhere(gateway.addr());
-            if on_link && routes.iter().all(|route| route.to != to) {
+            if on_link && known.insert(to) {
                 let (via, dev) = (Some(gateway.addr()), dev.clone());
                 routes.push(Route { to, via, onlink: false, dev });
             }
@@ -62,9 +109,9 @@ fn everywhere(family: IpAddr) -> IpNet {
     IpNet::new_assert(unspecified, 0)
 }
 
-fn one(spec: &RouteSpec, devices: &[Device<'_>], problems: &mut Vec<Problem>) -> Option<Route> {
+fn one(spec: &RouteSpec, links: &Links<'_>, problems: &mut Vec<Problem>) -> Option<Route> {
     let dev = match &spec.dev {
-        Some(typed) => Some(device(typed, devices, problems)?),
+        Some(typed) => Some(device(typed, links, problems)?),
         None => None,
     };
     let Some(typed) = &spec.via else {
@@ -79,23 +126,21 @@ fn one(spec: &RouteSpec, devices: &[Device<'_>], problems: &mut Vec<Problem>) ->
     };
     let via = gateway(typed, problems)?;
     let to = destination(&spec.to, Some(via), problems)?;
-    let behind = |device: &&Device<'_>| {
-        device.addresses.iter().any(|subnet| subnet.contains(&via) && subnet.addr() != via)
-    };
+    if links.own.contains(&via) {
+        let title = format!("the gateway {via} is this namespace itself");
+        problems.push(Problem::new(title, typed.referenced).help("name a neighbour's address"));
+        return None;
+    }
+    let behind = links.behind(via);
     if let Some(dev) = dev {
-        let onlink = !behind(&dev);
+        let onlink = behind.is_none_or(|behind| behind.id != dev.id);
         return Some(Route { to, via: Some(via), onlink, dev: dev.id.clone() });
     }
-    let Some(dev) = devices.iter().find(behind) else {
+    let Some(dev) = behind else {
         let title = format!("the gateway {via} is in no subnet of this namespace");
-        let subnets: Vec<String> = devices
-            .iter()
-            .flat_map(|device| device.addresses)
-            .map(|subnet| subnet.trunc().to_string())
-            .collect();
-        let help = match subnets.as_slice() {
-            [] => "give an interface an address first".to_owned(),
-            subnets => format!("its subnets are {}", subnets.join(", ")),
+        let help = match links.subnets().next() {
+            None => "give an interface an address first".to_owned(),
+            Some(_) => format!("its subnets are {}", listed(links.subnets())),
         };
         problems.push(Problem::new(title, typed.referenced).help(help));
         return None;
@@ -103,15 +148,16 @@ fn one(spec: &RouteSpec, devices: &[Device<'_>], problems: &mut Vec<Problem>) ->
     Some(Route { to, via: Some(via), onlink: false, dev: dev.id.clone() })
 }
 
-fn device<'a, 'd>(
+fn device<'d>(
     typed: &Spanned<String>,
-    devices: &'d [Device<'a>],
+    links: &Links<'d>,
     problems: &mut Vec<Problem>,
-) -> Option<&'d Device<'a>> {
-    let found = devices.iter().find(|device| device.name == typed.value);
+) -> Option<&'d Device<'d>> {
+    let found = links.by_name.get(typed.value.as_str()).copied();
     if found.is_none() {
         let title = format!("there is no interface `{}` in this namespace", typed.value);
-        let help = nearest(&typed.value, devices.iter().map(|device| device.name));
+        let names = links.devices.iter().map(|device| device.name);
+        let help = nearest_if_seen(problems, &typed.value, names);
         problems.push(Problem::new(title, typed.referenced).help_if(help));
     }
     found

@@ -1,12 +1,12 @@
 //! Kernel settings of a namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
-use super::problem::Problem;
+use super::problem::{Problem, listed};
 use super::spec::{Entries, SysctlSpec};
 
 /// The name of a setting under `net.`, with slashes: `net/ipv4/ip_forward`.
@@ -92,6 +92,10 @@ pub(super) fn check(
         let switches = SysctlName::FORWARDING.iter().filter_map(|name| SysctlName::new(name));
         sysctls.extend(switches.map(|name| (name, "1".to_owned())));
     }
+    if spec.0.is_empty() {
+        return sysctls;
+    }
+    let known: HashSet<&str> = interfaces.iter().copied().collect();
     for (key, SysctlSpec(value)) in &spec.0 {
         let mut problem = |title: String, help: String| {
             problems.push(Problem::new(title, key.referenced).help(help));
@@ -101,9 +105,9 @@ pub(super) fn check(
             problem(title, "write `net.ipv4.ip_forward`, say: what begins with `net.`".to_owned());
             continue;
         };
-        if let Some(interface) = name.interface().filter(|name| !interfaces.contains(name)) {
+        if let Some(interface) = name.interface().filter(|name| !known.contains(name)) {
             let title = format!("`{name}` is of `{interface}`, which the namespace does not have");
-            problem(title, format!("its interfaces are {}", interfaces.join(", ")));
+            problem(title, format!("its interfaces are {}", listed(interfaces)));
             continue;
         }
         // What the kernel gives back is compared: white space is its own.

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+use super::problem::listed;
+
 /// `one` or `[one, another]`.
 pub(super) enum Words {
     One(String),
@@ -28,10 +30,7 @@ impl fmt::Display for Words {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(word) => formatter.write_str(word),
-            Self::Many(words) => {
-                let words: Vec<&str> = words.iter().map(|word| word.value.as_str()).collect();
-                formatter.write_str(&words.join(", "))
-            }
+            Self::Many(words) => formatter.write_str(&listed(words.iter().map(|word| &word.value))),
         }
     }
 }
