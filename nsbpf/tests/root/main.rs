@@ -15,9 +15,11 @@
 mod check;
 mod command;
 mod doctor;
+mod edits;
 mod engine;
 mod exec;
 mod forwarding;
+mod guests;
 mod isolation;
 mod kill_points;
 mod language;
@@ -49,6 +51,8 @@ fn main() {
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,
+        edits::TESTS,
+        guests::TESTS,
         random::TESTS,
         check::TESTS,
         exec::TESTS,
