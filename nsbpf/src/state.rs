@@ -181,11 +181,14 @@ pub struct Address {
     /// Whether it bears our mark. One that does not is as good, but not ours to
     /// remove.
     pub ours: bool,
+    /// Whether an earlier address of its subnet is the first on the device: when
+    /// that goes, the kernel takes this one too (`__inet_del_ifa`, Linux 6.18).
+    pub secondary: bool,
 }
 
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        let Self { of, device, address, ours: _ } = self;
+        let Self { of, device, address, ours: _, secondary: _ } = self;
         *of == other.of && *device == other.device && *address == other.address
     }
 }
@@ -398,6 +401,8 @@ pub struct State {
     pub foreign_links: BTreeMap<(Place, String), Owner>,
     /// Names that `ip netns` shows and that are not this lab's.
     pub foreign_netns: BTreeMap<String, Owner>,
+    /// Where the routes lead that are not this lab's, in namespaces that others made.
+    pub foreign_routes: BTreeSet<(Name, IpNet)>,
     /// Namespaces that were found where the lab says, by their names in the lab.
     pub found: BTreeMap<Name, u64>,
 }

@@ -7,6 +7,7 @@
 mod alias;
 mod execute;
 mod leftovers;
+mod moved;
 mod survey;
 
 use std::collections::HashMap;
@@ -36,6 +37,8 @@ pub use survey::{NotFound, Opened, Survey, survey, survey_for};
 const NETNS_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a run starts over because another lab was faster to a slot.
 const SLOT_TRIES: usize = 3;
+/// How often steps are done until nothing is left to do.
+const ROUNDS: usize = 3;
 
 /// Why a lab could not be brought up or taken down.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +134,8 @@ pub enum Cause {
     Io(#[from] std::io::Error),
     #[error("this kernel's bridges do not look at VLANs (CONFIG_BRIDGE_VLAN_FILTERING)")]
     NoVlanFiltering,
+    #[error("it is `{is}` after `{value}` was written: write it in the lab as the kernel does")]
+    ReadAs { value: String, is: String },
 }
 
 impl ApplyError {
@@ -266,12 +271,15 @@ fn try_converge(
     if steps.is_empty() {
         return Ok((found, 0));
     }
-    let Survey { state: before, namespaces, found } = found;
-    let adopted = adopted(&namespaces);
-    let done = execute::execute(store, &before, Handles { namespaces, found }, &steps, oversight)
-        .and_then(|()| verify(store, &wanted));
-    match done {
-        Ok(survey) => Ok((survey, steps.len())),
+    let opened = found.namespaces.iter();
+    let adopted = opened.filter(|(_, opened)| opened.adopted);
+    let adopted = held(adopted.map(|(name, opened)| (name, &opened.netns)));
+    let before = found.state.clone();
+    match settle(store, &wanted, found, steps, oversight) {
+        Ok((mut survey, steps)) => {
+            moved::announce(&before.objects, &mut survey)?;
+            Ok((survey, steps))
+        }
         Err(cause) => {
             let cause = Box::new(cause);
             Err(match undo(store, &before, adopted) {
@@ -282,33 +290,46 @@ fn try_converge(
     }
 }
 
-/// Those that the lab only wires, held for the case that they have to be adopted
-/// again.
-fn adopted(namespaces: &HashMap<Name, Opened>) -> HashMap<Name, NetNs> {
-    namespaces
-        .iter()
-        .filter(|(_, opened)| opened.adopted)
-        .filter_map(|(name, opened)| Some((name.clone(), opened.netns.try_clone().ok()?)))
-        .collect()
+/// Does steps, looks again, and goes on until nothing is left to do: the kernel
+/// takes more than it is told to. With an interface's last address go the routes
+/// by it, with the first of a subnet the others, and with an interface that is
+/// taken down its IPv6 addresses. Returns how many steps it took.
+fn settle(
+    store: &Store,
+    wanted: &Objects,
+    mut found: Survey,
+    mut steps: Vec<Step>,
+    oversight: &dyn Oversight,
+) -> Result<(Survey, usize), ApplyError> {
+    let mut taken = 0;
+    for _ in 0..ROUNDS {
+        let adoptable = held(found.found.iter());
+        let Survey { state, namespaces, found: others } = found;
+        let handles = Handles { namespaces, found: others };
+        execute::execute(store, &state, handles, &steps, oversight)?;
+        taken += steps.len();
+        found = survey(store)?;
+        steps = plan::diff(wanted, &found.state)?;
+        if steps.is_empty() {
+            return Ok((found, taken));
+        }
+        found.found = adoptable;
+    }
+    Err(ApplyError::NotConverged(steps.iter().map(Step::key).collect()))
 }
 
-fn verify(store: &Store, wanted: &Objects) -> Result<Survey, ApplyError> {
-    let survey = survey(store)?;
-    let left = plan::diff(wanted, &survey.state)?;
-    if left.is_empty() {
-        Ok(survey)
-    } else {
-        Err(ApplyError::NotConverged(left.iter().map(Step::key).collect()))
-    }
+/// Namespaces of others, held for the case that they have to be adopted again.
+fn held<'a>(namespaces: impl Iterator<Item = (&'a Name, &'a NetNs)>) -> HashMap<Name, NetNs> {
+    namespaces.filter_map(|(name, netns)| Some((name.clone(), netns.try_clone().ok()?))).collect()
 }
 
 /// Leads back to the objects that were there before.
-fn undo(store: &Store, before: &State, found: HashMap<Name, NetNs>) -> Result<(), ApplyError> {
-    let Survey { state, namespaces, .. } = survey(store)?;
-    let wanted = restorable(before, &found);
-    let steps = plan::diff(&wanted, &state)?;
-    let handles = Handles { namespaces, found };
-    execute::execute(store, &state, handles, &steps, &AtomicBool::new(false))?;
+fn undo(store: &Store, before: &State, adopted: HashMap<Name, NetNs>) -> Result<(), ApplyError> {
+    let mut found = survey(store)?;
+    let wanted = restorable(before, &adopted);
+    let steps = plan::diff(&wanted, &found.state)?;
+    found.found = adopted;
+    settle(store, &wanted, found, steps, &AtomicBool::new(false))?;
     if wanted.is_empty() {
         clear_folder(store)?;
     }

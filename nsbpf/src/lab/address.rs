@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_saphyr::{Location, Spanned};
 
+use super::IPV6_MIN_MTU;
 use super::problem::Problem;
 
 /// An address that is asked for.
@@ -37,8 +38,6 @@ pub(super) fn check(
     mtu: u32,
     problems: &mut Vec<Problem>,
 ) -> Vec<Asked> {
-    /// What IPv6 asks of every link (RFC 8200, section 5).
-    const IPV6_MIN_MTU: u32 = 1280;
     let asked: Vec<Asked> = texts.iter().filter_map(|text| one(text, problems)).collect();
     if mtu < IPV6_MIN_MTU
         && let Some(asked) = asked.iter().find(|asked| matches!(asked.subnet(), IpNet::V6(_)))

@@ -292,16 +292,18 @@ fn namespace(
         let (namespace, interface) = (name.clone(), interface.clone());
         LinkId::Interface(InterfaceId { namespace, interface })
     };
-    let inside = interfaces.iter().map(|Interface { name, addresses, .. }| Device {
+    let inside = interfaces.iter().map(|Interface { name, addresses, up, .. }| Device {
         id: link(name),
         name: name.as_str(),
         addresses,
+        up: *up,
     });
     let switches = bridges.inside.get(name).into_iter().flatten();
     let switches = switches.map(|Bridge { name, addresses, .. }| Device {
         id: LinkId::Bridge(name.clone()),
         name: name.as_str(),
         addresses,
+        up: true,
     });
     let devices: Vec<Device<'_>> = inside.chain(switches).collect();
     let mut routes = route::check(&spec.routes, &devices, problems);

@@ -39,6 +39,9 @@ pub const MAX_BRIDGE_PORTS: usize = 1023;
 
 /// The MTU of a bridge that says none, in bytes.
 pub const DEFAULT_MTU: u32 = 1500;
+/// Bytes that IPv6 asks of every link (RFC 8200, section 5). The kernel takes all
+/// IPv6 from a link that is narrower (`addrconf_notify`, Linux 6.18).
+pub const IPV6_MIN_MTU: u32 = 1280;
 
 /// A lab: consistent in itself, and nothing known of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +117,8 @@ pub struct Route {
     pub onlink: bool,
     /// The interface, or bridge in the namespace, that it goes by.
     pub dev: LinkId,
+    /// Whether it follows from an uplink, and the lab does not say it.
+    pub implied: bool,
 }
 
 /// An interface of a namespace: one end of a veth pair.

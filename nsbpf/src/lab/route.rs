@@ -15,6 +15,7 @@ pub(super) struct Device<'a> {
     pub(super) id: LinkId,
     pub(super) name: &'a str,
     pub(super) addresses: &'a [IpNet],
+    pub(super) up: bool,
 }
 
 /// Checks the routes of a namespace that has these devices.
@@ -89,13 +90,13 @@ pub(super) fn by_uplinks<'a>(
     let mut known: HashSet<IpNet> =
         routes.iter().map(|route| route.to).filter(|to| to.prefix_len() == 0).collect();
     for (dev, interface) in interfaces {
-        let Some(bridge) = uplink(interface) else { continue };
+        let Some(bridge) = uplink(interface).filter(|_| interface.up) else { continue };
         for gateway in &bridge.addresses {
             let on_link = interface.addresses.iter().any(|address| address.contains(gateway));
             let to = everywhere(gateway.addr());
             if on_link && known.insert(to) {
                 let (via, dev) = (Some(gateway.addr()), dev.clone());
-                routes.push(Route { to, via, onlink: false, dev });
+                routes.push(Route { to, via, onlink: false, dev, implied: true });
             }
         }
     }
@@ -121,8 +122,9 @@ fn one(spec: &RouteSpec, links: &Links<'_>, problems: &mut Vec<Problem>) -> Opti
             problems.push(Problem::new(title, spec.to.referenced).help(help));
             return None;
         };
+        refuse_down(dev, &spec.to, problems)?;
         let to = destination(&spec.to, None, problems)?;
-        return Some(Route { to, via: None, onlink: false, dev: dev.id.clone() });
+        return Some(Route { to, via: None, onlink: false, dev: dev.id.clone(), implied: false });
     };
     let via = gateway(typed, problems)?;
     let to = destination(&spec.to, Some(via), problems)?;
@@ -133,8 +135,9 @@ fn one(spec: &RouteSpec, links: &Links<'_>, problems: &mut Vec<Problem>) -> Opti
     }
     let behind = links.behind(via);
     if let Some(dev) = dev {
+        refuse_down(dev, &spec.to, problems)?;
         let onlink = behind.is_none_or(|behind| behind.id != dev.id);
-        return Some(Route { to, via: Some(via), onlink, dev: dev.id.clone() });
+        return Some(Route { to, via: Some(via), onlink, dev: dev.id.clone(), implied: false });
     }
     let Some(dev) = behind else {
         let title = format!("the gateway {via} is in no subnet of this namespace");
@@ -145,7 +148,22 @@ fn one(spec: &RouteSpec, links: &Links<'_>, problems: &mut Vec<Problem>) -> Opti
         problems.push(Problem::new(title, typed.referenced).help(help));
         return None;
     };
-    Some(Route { to, via: Some(via), onlink: false, dev: dev.id.clone() })
+    refuse_down(dev, &spec.to, problems)?;
+    Some(Route { to, via: Some(via), onlink: false, dev: dev.id.clone(), implied: false })
+}
+
+/// The kernel takes no route by a device that is down.
+fn refuse_down(
+    dev: &Device<'_>,
+    place: &Spanned<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<()> {
+    if !dev.up {
+        let title = format!("a route cannot go by `{}`, which is down", dev.name);
+        let help = "leave the route out for as long as the interface has `up: false`";
+        problems.push(Problem::new(title, place.referenced).help(help));
+    }
+    dev.up.then_some(())
 }
 
 fn device<'d>(

@@ -302,6 +302,10 @@ fn explain(error: &Error) -> Problem {
         Error::Unexpected { expected, .. } => {
             Problem::new(describe(expected).to_owned(), location).help(EXAMPLE)
         }
+        Error::MultipleDocuments { .. } => {
+            let title = "a second lab begins here".to_owned();
+            Problem::new(title, location).help("a file holds one lab: give this one its own")
+        }
         Error::NullIntoString { .. } => Problem::new("the value is missing".to_owned(), location),
         other => {
             let text = other.to_string();

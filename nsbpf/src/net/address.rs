@@ -24,6 +24,8 @@ pub struct Address {
     pub address: IpNet,
     /// Whether it bears our mark.
     pub ours: bool,
+    /// Whether an earlier one of its subnet is the first.
+    pub secondary: bool,
 }
 
 /// Adds an address, usable at once: without duplicate address detection.
@@ -78,5 +80,8 @@ fn parse(message: RouteNetlinkMessage) -> Option<Address> {
         }
     }
     let address = IpNet::new(local.or(address)?, message.header.prefix_len).ok()?;
-    Some(Address { ifindex: message.header.index, address, ours })
+    // IPv6 says the same of addresses that it made itself.
+    let secondary =
+        address.addr().is_ipv4() && message.header.flags.contains(AddressHeaderFlags::Secondary);
+    Some(Address { ifindex: message.header.index, address, ours, secondary })
 }

@@ -167,7 +167,8 @@ pub fn set_alias(ifindex: u32, alias: &str) -> Request {
 }
 
 /// Sets the alias, and has the kernel give the link no IPv6 address of its own:
-/// for ends that only switch.
+/// for ends that only switch. Refused of a link that is too narrow for IPv6
+/// (`inet6_validate_link_af`, Linux 6.18).
 #[must_use]
 pub fn set_alias_and_no_ipv6(ifindex: u32, alias: &str) -> Request {
     let no_address = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);

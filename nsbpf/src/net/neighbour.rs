@@ -6,7 +6,7 @@
 //! `net/core/neighbour.c`, Linux 6.18). Who makes a thousand namespaces talk has
 //! to make room again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use rtnetlink::packet_route::neighbour::{
@@ -43,6 +43,22 @@ impl Neighbours {
         }
         Ok(())
     }
+}
+
+/// Forgets who is at these addresses, by devices of which that holds: they moved.
+/// The kernel would believe in where they were for half a minute and longer.
+pub fn forget_moved(
+    netlink: &mut Netlink,
+    moved: &BTreeSet<IpAddr>,
+    by: impl Fn(u32) -> bool,
+) -> Result<(), NetlinkError> {
+    let stale = list(netlink)?.into_iter();
+    let stale = stale.filter(|(ifindex, address)| by(*ifindex) && moved.contains(address));
+    // One that is gone already is forgotten as well.
+    if let Err(failure) = netlink.batch(stale.map(forget).collect()) {
+        log::debug!("forget a neighbour: {}", failure.error);
+    }
+    Ok(())
 }
 
 /// All but those that somebody entered by hand, or that need no resolution.

@@ -1,5 +1,6 @@
 //! Routes of namespaces.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -39,10 +40,31 @@ pub fn remove(route: &Route) -> Request {
     Request::change(RouteNetlinkMessage::DelRoute(message(route)))
 }
 
-/// The routes of a namespace that bear our mark.
-pub fn list(netlink: &mut Netlink) -> Result<Vec<Route>, NetlinkError> {
+/// Routes of a namespace's main table.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// Those that bear our mark.
+    pub marked: Vec<Route>,
+    /// Where those of others lead that are not the kernel's own.
+    pub others: BTreeSet<IpNet>,
+}
+
+/// The routes of a namespace.
+pub fn list(netlink: &mut Netlink) -> Result<Routes, NetlinkError> {
     let dump = netlink.dump(&RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
-    Ok(dump.into_iter().filter_map(parse).collect())
+    let mut routes = Routes::default();
+    for message in dump {
+        let RouteNetlinkMessage::NewRoute(message) = message else { continue };
+        if message.header.table != RouteHeader::RT_TABLE_MAIN {
+            continue;
+        }
+        match message.header.protocol {
+            PROTOCOL => routes.marked.extend(parse(&message)),
+            RouteProtocol::Kernel => {}
+            _ => routes.others.extend(destination(&message)),
+        }
+    }
+    Ok(routes)
 }
 
 fn message(route: &Route) -> RouteMessage {
@@ -75,32 +97,36 @@ fn message(route: &Route) -> RouteMessage {
     message
 }
 
-fn parse(message: RouteNetlinkMessage) -> Option<Route> {
-    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
-    let RouteHeader { table, protocol, destination_prefix_length, .. } = message.header;
-    if table != RouteHeader::RT_TABLE_MAIN || protocol != PROTOCOL {
-        return None;
-    }
-    let ip = |address: &RouteAddress| match address {
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
         RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
         RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
         _ => None,
-    };
-    let (mut to, mut via, mut oif) = (None, None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => to = ip(address),
-            RouteAttribute::Gateway(address) => via = ip(address),
-            RouteAttribute::Oif(ifindex) => oif = Some(*ifindex),
-            _ => {}
-        }
     }
+}
+
+fn destination(message: &RouteMessage) -> Option<IpNet> {
     let everywhere = match message.header.address_family {
         AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         _ => return None,
     };
-    let to = IpNet::new(to.unwrap_or(everywhere), destination_prefix_length).ok()?;
+    let to = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => ip(address),
+        _ => None,
+    });
+    IpNet::new(to.unwrap_or(everywhere), message.header.destination_prefix_length).ok()
+}
+
+fn parse(message: &RouteMessage) -> Option<Route> {
+    let (mut via, mut oif) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Gateway(address) => via = ip(address),
+            RouteAttribute::Oif(ifindex) => oif = Some(*ifindex),
+            _ => {}
+        }
+    }
     let onlink = message.header.flags.contains(RouteFlags::Onlink);
-    Some(Route { to, via, onlink, ifindex: oif? })
+    Some(Route { to: destination(message)?, via, onlink, ifindex: oif? })
 }

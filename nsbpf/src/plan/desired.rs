@@ -63,7 +63,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         desired.interface(&id, interface, settings.ingress);
     }
     for namespace in &lab.namespaces {
-        desired.settings_and_routes(namespace);
+        desired.settings_and_routes(namespace, state);
     }
     desired.uplink();
     if let Some(ingress) = settings.ingress {
@@ -140,7 +140,7 @@ impl Desired<'_> {
         let link_local = has_ipv6.then(|| link_local(mac));
         for address in addresses.iter().copied().chain(link_local) {
             let (of, device) = (of.clone(), device.clone());
-            self.add(Object::Address(Address { of, device, address, ours: true }));
+            self.add(Object::Address(address_of(of, device, address)));
         }
         if let Some(vlan) = vlan {
             let vlans = lab::Vlans { untagged: Some(*vlan), tagged: BTreeSet::new() };
@@ -207,7 +207,7 @@ impl Desired<'_> {
         let of = LinkId::Interface(id.clone());
         for address in &interface.addresses {
             let (of, device) = (of.clone(), device.clone());
-            self.add(Object::Address(Address { of, device, address: *address, ours: true }));
+            self.add(Object::Address(address_of(of, device, *address)));
         }
         if let Some(ingress) = ingress {
             let ingress = match ingress {
@@ -241,7 +241,7 @@ impl Desired<'_> {
         }
     }
 
-    fn settings_and_routes(&mut self, namespace: &lab::Namespace) {
+    fn settings_and_routes(&mut self, namespace: &lab::Namespace, state: &State) {
         for (name, value) in &namespace.sysctls {
             let device = name.interface().and_then(|interface| {
                 let bridge = self.lab.bridges.iter().find(|bridge| {
@@ -260,7 +260,11 @@ impl Desired<'_> {
             let (namespace, name) = (namespace.name.clone(), name.clone());
             self.add(Object::Sysctl(Sysctl { namespace, name, value: value.clone(), device }));
         }
-        for lab::Route { to, via, onlink, dev } in &namespace.routes {
+        for lab::Route { to, via, onlink, dev, implied } in &namespace.routes {
+            // Who has a way of their own keeps it.
+            if *implied && state.foreign_routes.contains(&(namespace.name.clone(), *to)) {
+                continue;
+            }
             let Some(device) = self.device(dev) else { continue };
             self.add(Object::Route(Route {
                 namespace: namespace.name.clone(),
@@ -305,6 +309,10 @@ fn link_local(mac: [u8; 6]) -> IpNet {
     // Turned over: it says there that the address is of local making.
     bytes[8] ^= 2;
     IpNet::new_assert(bytes.into(), 64)
+}
+
+fn address_of(of: LinkId, device: Device, address: IpNet) -> Address {
+    Address { of, device, address, ours: true, secondary: false }
 }
 
 fn place(namespace: Option<&Name>) -> Place {

@@ -4,9 +4,12 @@ mod desired;
 
 use std::collections::BTreeSet;
 
-use crate::lab::Name;
+use ipnet::IpNet;
+
+use crate::lab::{IPV6_MIN_MTU, Name};
 use crate::state::{
-    Address, Bridge, Far, Key, NetnsProgress, Object, Objects, Owner, Place, State, Stray, Veth,
+    Address, Bridge, End, Far, Key, NetnsProgress, Object, Objects, Owner, Place, Route, State,
+    Stray, Veth,
 };
 
 pub use desired::{Settings, desired};
@@ -78,6 +81,16 @@ pub enum PlanError {
         /// Whose it is.
         owner: Owner,
     },
+    /// A namespace of others has a route of its own to there.
+    #[error(
+        "namespace {namespace} has a route to {to} already, which is not this lab's: it was left as it is. Take the route out of the lab, or remove that one if nobody needs it."
+    )]
+    RouteTaken {
+        /// The namespace.
+        namespace: Name,
+        /// Where the route leads.
+        to: IpNet,
+    },
     /// A namespace that the lab wires is nowhere.
     #[error("the namespace `{0}` was not looked for")]
     NotFound(Name),
@@ -133,6 +146,7 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
             remade.insert(key.clone());
         }
     }
+    take_secondaries(state, &mut gone);
     let mut steps = Vec::new();
     for (key, object) in state.objects.iter().rev() {
         let with_parent = parents(object).iter().any(|parent| gone.contains(parent));
@@ -154,6 +168,23 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
     Ok(steps)
 }
 
+/// Adds the addresses that the kernel takes with the first one of their subnet.
+fn take_secondaries(state: &State, gone: &mut BTreeSet<Key>) {
+    let addresses = state.objects.iter().filter_map(|(key, object)| match object {
+        Object::Address(address) => Some((key, address)),
+        _ => None,
+    });
+    let (others, firsts): (Vec<_>, Vec<_>) = addresses.partition(|(_, address)| address.secondary);
+    let subnet = |address: &Address| (address.of.clone(), address.address.trunc());
+    let lost: BTreeSet<_> = firsts
+        .into_iter()
+        .filter(|(key, address)| address.ours && gone.contains(*key))
+        .map(|(_, address)| subnet(address))
+        .collect();
+    let taken = others.into_iter().filter(|(_, address)| lost.contains(&subnet(address)));
+    gone.extend(taken.map(|(key, _)| key.clone()));
+}
+
 /// What an object hangs on: when one of these goes, the kernel takes it too.
 fn parents(object: &Object) -> Vec<Key> {
     let link = object.device().map(|device| Key::from(device.link.clone()));
@@ -167,24 +198,28 @@ fn parents(object: &Object) -> Vec<Key> {
     link.into_iter().chain(other).collect()
 }
 
-/// The namespaces of others that a link is in: when the lab is to use another one
-/// instead, the link has to be made there, and to be removed where it is.
+/// The namespaces that a link is in: when the lab is to use another one of that
+/// name instead, the link has to be made there, and to be removed where it is.
 fn homes(object: &Object) -> Vec<Key> {
-    let adopted = |place: &Place| match place {
-        Place::Host => None,
-        Place::Netns(name) => Some(Key::Adopted(name.clone())),
-    };
-    match object {
-        Object::Bridge(bridge) => adopted(&bridge.place).into_iter().collect(),
+    let namespaces = match object {
+        Object::Bridge(bridge) => [inside(&bridge.place), None],
         Object::Veth(veth) => {
-            let near = Some(Key::Adopted(veth.id.namespace.clone()));
             let far = match &veth.far {
-                Far::Port(port) => adopted(&port.place),
-                Far::Peer(peer) => Some(Key::Adopted(peer.id.namespace.clone())),
+                Far::Port(port) => inside(&port.place),
+                Far::Peer(peer) => Some(&peer.id.namespace),
             };
-            near.into_iter().chain(far).collect()
+            [Some(&veth.id.namespace), far]
         }
-        _ => Vec::new(),
+        _ => [None, None],
+    };
+    let keys = |name: &Name| [Key::Netns(name.clone()), Key::Adopted(name.clone())];
+    namespaces.into_iter().flatten().flat_map(keys).collect()
+}
+
+fn inside(place: &Place) -> Option<&Name> {
+    match place {
+        Place::Host => None,
+        Place::Netns(name) => Some(name),
     }
 }
 
@@ -207,7 +242,10 @@ fn alters(from: &Object, to: &Object) -> bool {
         (Object::Netns(from), Object::Netns(_)) => from.progress == NetnsProgress::Unpublished,
         (Object::Bridge(from), Object::Bridge(to)) => {
             let Bridge { name: _, place, number, end, up: _, options: _ } = from;
-            *place == to.place && *number == to.number && end.name == to.end.name
+            *place == to.place
+                && *number == to.number
+                && end.name == to.end.name
+                && !widens(end, &to.end)
         }
         (Object::Veth(from), Object::Veth(to)) => {
             let Veth { id: _, number, near, far } = from;
@@ -228,12 +266,20 @@ fn alters(from: &Object, to: &Object) -> bool {
 
 fn alters_far(from: &Far, to: &Far) -> bool {
     match (from, to) {
-        (Far::Port(from), Far::Port(to)) => from.place == to.place && from.end.name == to.end.name,
+        (Far::Port(from), Far::Port(to)) => {
+            from.place == to.place && from.end.name == to.end.name && !widens(&from.end, &to.end)
+        }
         (Far::Peer(from), Far::Peer(to)) => {
             from.id == to.id && from.number == to.number && from.end.name == to.end.name
         }
         _ => false,
     }
+}
+
+/// Whether a link that only switches becomes wide enough for IPv6: the kernel
+/// begins it anew then, with an address that only a link's birth keeps away.
+fn widens(from: &End, to: &End) -> bool {
+    from.mtu < IPV6_MIN_MTU && to.mtu >= IPV6_MIN_MTU
 }
 
 /// Whether an object that is not wanted stays because it is not ours.
@@ -269,6 +315,11 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
                         refuse_taken(state, &place, &peer.end.name, what)?;
                     }
                 }
+            }
+            Object::Route(Route { namespace, to, .. })
+                if state.foreign_routes.contains(&(namespace.clone(), *to)) =>
+            {
+                return Err(PlanError::RouteTaken { namespace: namespace.clone(), to: *to });
             }
             _ => {}
         }

@@ -16,10 +16,12 @@ mod bench;
 mod check;
 mod command;
 mod doctor;
+mod edits;
 mod engine;
 mod exec;
 mod forwarding;
 mod gc;
+mod guests;
 mod isolation;
 mod kill_points;
 mod labs;
@@ -55,6 +57,8 @@ fn main() {
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,
+        edits::TESTS,
+        guests::TESTS,
         random::TESTS,
         check::TESTS,
         labs::TESTS,

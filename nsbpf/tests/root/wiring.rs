@@ -36,7 +36,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 #[track_caller]
-fn reaches(from: &str, target: &str) -> bool {
+pub(crate) fn reaches(from: &str, target: &str) -> bool {
     let target: IpAddr = target.parse().unwrap();
     // Where there is no route there is no socket.
     let Ok(mut echo) = Echo::new(&netns(from), target, 7) else { return false };
@@ -379,12 +379,16 @@ fn count() -> Result<(), Failed> {
 }
 
 /// A namespace of ip-netns, which goes with this.
-struct Foreign(&'static str);
+pub(crate) struct Foreign(&'static str);
 
 impl Foreign {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         ip(&["netns", "add", name]);
         Self(name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.0
     }
 }
 

@@ -8,9 +8,10 @@ use super::requests::Requests;
 use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::alias::alias;
 use crate::apply::{ApplyError, Cause};
-use crate::lab::{InterfaceName, LinkId};
+use crate::lab::{IPV6_MIN_MTU, InterfaceName, LinkId};
 use crate::net::NetlinkError;
 use crate::net::link::{self, Birth, FarEnd};
+use crate::net::socket::Request;
 use crate::net::sysctl;
 use crate::plan::Step;
 use crate::state::{Bridge, BridgeOptions, Device, End, Far, Object, Place, Veth};
@@ -27,7 +28,7 @@ impl Executor<'_> {
         create.send(&mut self.sockets).map_err(|error| no_vlans(step, *options, error))?;
         self.netfilter_off(step, place)?;
         let mut finish = Requests::default();
-        finish.push(step, place, link::set_alias_and_no_ipv6(ifindex, &identity));
+        finish.push(step, place, quiet_alias(ifindex, &identity, end));
         finish.push(step, place, link::set_up(ifindex));
         finish.send(&mut self.sockets)?;
         self.bridges.insert(name.clone(), *number);
@@ -98,7 +99,7 @@ impl Executor<'_> {
                     let end = birth(&port.end, slot, far.number);
                     let place = FarEnd::Port(controller);
                     create.push(step, &far.place, link::create_veth(&end, place, &born, namespace));
-                    let request = link::set_alias_and_no_ipv6(ifindex, &near_alias);
+                    let request = quiet_alias(ifindex, &near_alias, &port.end);
                     finish.push(step, &far.place, request);
                     finish.push(step, &far.place, link::set_multicast_flood(ifindex, false));
                     if port.isolated {
@@ -237,6 +238,14 @@ fn no_vlans(step: &Step, options: BridgeOptions, error: ApplyError) -> ApplyErro
 fn switching(options: BridgeOptions) -> link::BridgeOptions {
     let BridgeOptions { stp, forward_delay, vlan_filtering, netfilter: _ } = options;
     link::BridgeOptions { stp, forward_delay, vlan_filtering }
+}
+
+/// Names a link that only switches, and has no IPv6 addresses of its own.
+fn quiet_alias(ifindex: u32, alias: &str, end: &End) -> Request {
+    if end.mtu < IPV6_MIN_MTU {
+        return link::set_alias(ifindex, alias);
+    }
+    link::set_alias_and_no_ipv6(ifindex, alias)
 }
 
 fn birth(end: &End, slot: Slot, number: u16) -> Birth<'_> {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{Executor, failed, impossible};
-use crate::apply::ApplyError;
 use crate::apply::survey::Opened;
+use crate::apply::{ApplyError, Cause};
 use crate::lab::{Name, SysctlName};
 use crate::net::netns::Created;
 use crate::net::{NetNs, Netlink, sysctl};
@@ -90,7 +90,12 @@ impl Executor<'_> {
                 .note_former_settings(namespace, &former)
                 .map_err(|error| failed(step, error))?;
         }
-        self.setting(step, namespace, name, Some(value)).map(drop)
+        match self.setting(step, namespace, name, Some(value))? {
+            Some(is) if is != *value => {
+                Err(failed(step, Cause::ReadAs { value: value.clone(), is }))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sets a setting to what it was.
@@ -99,7 +104,10 @@ impl Executor<'_> {
         let mut former =
             self.store.former_settings(namespace).map_err(|error| failed(step, error))?;
         let Some(before) = former.remove(name) else { return Ok(()) };
-        self.setting(step, namespace, name, Some(&before))?;
+        // One that could not be set need not be put back, and maybe cannot.
+        if self.setting(step, namespace, name, None)?.is_some_and(|is| is != before) {
+            self.setting(step, namespace, name, Some(&before))?;
+        }
         self.store.note_former_settings(namespace, &former).map_err(|error| failed(step, error))
     }
 

@@ -50,10 +50,10 @@ fn bears(
     objects: &mut Objects,
 ) -> Result<(), Cause> {
     let known = |ifindex| devices.get(&slot.number(ifindex)?);
-    for address::Address { ifindex, address, ours } in address::list(netlink)? {
+    for address::Address { ifindex, address, ours, secondary } in address::list(netlink)? {
         let Some(Known { of, device, .. }) = known(ifindex) else { continue };
         let (of, device) = (of.clone(), device.clone());
-        insert(objects, Object::Address(Address { of, device, address, ours }));
+        insert(objects, Object::Address(Address { of, device, address, ours, secondary }));
     }
     if devices.values().all(|known| known.filtering.is_none()) {
         return Ok(());
@@ -74,7 +74,7 @@ fn routes(
     opened: &mut Opened,
     objects: &mut Objects,
 ) -> Result<(), Cause> {
-    for route::Route { to, via, onlink, ifindex } in route::list(&mut opened.netlink)? {
+    for route::Route { to, via, onlink, ifindex } in route::list(&mut opened.netlink)?.marked {
         let Some(number) = slot.number(ifindex) else { continue };
         let Some(Known { of, device, .. }) = devices.get(&number) else { continue };
         let Place::Netns(namespace) = &device.place else { continue };

@@ -4,6 +4,7 @@ mod hooks;
 mod inside;
 mod links;
 mod namespaces;
+mod others;
 mod uplink;
 
 use std::collections::HashMap;
@@ -55,8 +56,16 @@ pub fn survey_for(store: &Store, lab: &Lab) -> Result<Survey, ApplyError> {
     for namespace in &lab.namespaces {
         let Some(source) = &namespace.adopted else { continue };
         let name = &namespace.name;
-        let netns = namespaces::find(source)
-            .map_err(|source| ApplyError::NotFound { namespace: name.clone(), source })?;
+        let not_found = |source| ApplyError::NotFound { namespace: name.clone(), source };
+        let netns = namespaces::find(source).map_err(not_found)?;
+        let own = survey.namespaces.iter().filter(|(_, opened)| !opened.adopted);
+        let own = own.map(|(other, opened)| (other, &opened.netns));
+        let mut others = own.chain(&survey.found);
+        if let Some((other, _)) = others.find(|(_, other)| other.inode() == netns.inode()) {
+            return Err(not_found(NotFound::Twice(other.clone())));
+        }
+        others::look(store, name, &netns, &mut survey.state)
+            .map_err(failed(&format!("namespace {name}")))?;
         survey.state.found.insert(name.clone(), netns.inode());
         survey.found.insert(name.clone(), netns);
     }

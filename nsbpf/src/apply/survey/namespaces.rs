@@ -34,6 +34,11 @@ pub enum NotFound {
         /// Why not.
         source: ContainerError,
     },
+    /// The lab has it already.
+    #[error(
+        "it is the same as namespace {0}: a lab wires a namespace under one name. Move its interfaces there."
+    )]
+    Twice(Name),
     /// It is the one that the bridges of the host are in.
     #[error(
         "{0} shares the host's network: there is no namespace to wire. Start it with a network of its own."
