@@ -212,13 +212,6 @@ impl Lab {
         check::check(&spec).map_err(|problems| LabError::new(source, file, problems))
     }
 
-    /// An interface by its name.
-    #[must_use]
-    pub fn interface(&self, id: &InterfaceId) -> Option<&Interface> {
-        let namespace = self.namespaces.iter().find(|one| one.name == id.namespace)?;
-        namespace.interfaces.iter().find(|one| one.name == id.interface)
-    }
-
     /// All interfaces with their names.
     pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
         self.namespaces.iter().flat_map(|namespace| {

@@ -240,6 +240,7 @@ fn hostile_yaml_is_refused_not_run_with() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_cannot_be_wired() {
     for (source, expected) in [
         (

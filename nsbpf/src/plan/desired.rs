@@ -40,6 +40,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         lab,
         slot,
         bridges: lab.bridges.iter().map(|bridge| (&bridge.name, bridge)).collect(),
+        macs: lab.interfaces().filter_map(|(id, one)| Some((id, one.mac?))).collect(),
         links: HashMap::new(),
         objects: Objects::new(),
     };
@@ -88,6 +89,8 @@ struct Desired<'a> {
     lab: &'a Lab,
     slot: Slot,
     bridges: HashMap<&'a InterfaceName, &'a lab::Bridge>,
+    /// Hardware addresses that the lab says.
+    macs: HashMap<InterfaceId, [u8; 6]>,
     /// The link objects that interfaces are ends of.
     links: HashMap<InterfaceId, Veth>,
     objects: Objects,
@@ -171,7 +174,7 @@ impl Desired<'_> {
             Attachment::Peer(other) if other < id => return,
             Attachment::Peer(other) => {
                 let number = ports.get(other).copied().unwrap_or_default();
-                let theirs = self.lab.interface(other).and_then(|other| other.mac);
+                let theirs = self.macs.get(other).copied();
                 let mac = theirs.unwrap_or_else(|| self.slot.mac(number, port::End::Namespace));
                 let end = self.end(other.interface.as_str(), mac, interface.mtu);
                 Far::Peer(Peer { id: other.clone(), number, end })

@@ -29,6 +29,7 @@ pub(super) struct Numbers<'a> {
     interfaces: HashMap<&'a InterfaceId, u16>,
     used: BTreeSet<u16>,
     next: u16,
+    next_bridge: u16,
 }
 
 impl<'a> Numbers<'a> {
@@ -45,7 +46,7 @@ impl<'a> Numbers<'a> {
             }
         }
         used.extend(interfaces.values());
-        Self { state, interfaces, used, next: 0 }
+        Self { state, interfaces, used, next: 0, next_bridge: u16::MAX }
     }
 
     pub(super) fn of_interface(&mut self, id: &InterfaceId) -> Result<u16, PlanError> {
@@ -62,8 +63,10 @@ impl<'a> Numbers<'a> {
         if let Some(Object::Bridge(bridge)) = self.state.objects.get(&Key::Bridge(name.clone())) {
             return Ok(bridge.number);
         }
-        let number = (0..=u16::MAX).rev().find(|number| !self.used.contains(number));
-        self.take(number)
+        let number = (0..=self.next_bridge).rev().find(|number| !self.used.contains(number));
+        let number = self.take(number)?;
+        self.next_bridge = number;
+        Ok(number)
     }
 
     fn take(&mut self, number: Option<u16>) -> Result<u16, PlanError> {
