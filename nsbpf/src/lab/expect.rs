@@ -306,12 +306,11 @@ impl Checker<'_> {
             return Some(Destination::Interface(id));
         }
         let title = format!("namespace `{name}` has no interface `{interface}`");
-        let help = match interfaces {
-            [] => Some("it has none".to_owned()),
-            _ => {
-                let names = names.map(super::InterfaceName::as_str);
-                nearest_if_seen(self.problems, interface, names)
-            }
+        let help = if interfaces.is_empty() {
+            Some("it has none".to_owned())
+        } else {
+            let names = names.map(super::InterfaceName::as_str);
+            nearest_if_seen(self.problems, interface, names)
         };
         self.refuse(Problem::new(title, place).help_if(help))
     }

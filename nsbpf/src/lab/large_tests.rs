@@ -15,7 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A line for each number.
 fn lines(line: impl Fn(usize) -> String) -> String {
-    (0..MANY).fold(String::new(), |mut text, number| {
+    some_lines(MANY, line)
+}
+
+fn some_lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).fold(String::new(), |mut text, number| {
         writeln!(text, "{}", line(number)).unwrap();
         text
     })
@@ -35,10 +39,10 @@ fn pair(number: usize) -> String {
     format!("{}/30", ip(number * 4 + 1))
 }
 
-const BRIDGES: usize = MANY / MAX_BRIDGE_PORTS + 1;
+const BRIDGES: usize = MANY / 500;
 
 fn with_bridges(rest: &str) -> String {
-    let bridges: String = (0..BRIDGES).map(|number| format!("  br{number}: {{}}\n")).collect();
+    let bridges = some_lines(BRIDGES, |number| format!("  br{number}: {{}}"));
     format!("name: a\nbridges:\n{bridges}{rest}")
 }
 
@@ -84,15 +88,13 @@ fn time(what: &str, source: &str, right: bool) {
 fn large_labs_take_linear_time() {
     let counted = "name: a\nnamespaces: { n: { count: 65000 } }\n";
     time("namespaces by count", counted, true);
-    let wired: String = (0..63)
-        .map(|number| {
-            format!(
-                "  n{number}-: {{ count: {}, interfaces: {{ e: {{ bridge: br{number}, addresses: [10.{number}.0.0/16] }} }} }}\n",
-                MANY / 10
-            )
-        })
-        .collect();
-    let bridges: String = (0..63).map(|number| format!("  br{number}: {{}}\n")).collect();
+    let wired = some_lines(63, |number| {
+        let count = MANY / 10;
+        format!(
+            "  n{number}-: {{ count: {count}, interfaces: {{ e: {{ bridge: br{number}, addresses: [10.{number}.0.0/16] }} }} }}"
+        )
+    });
+    let bridges = some_lines(63, |number| format!("  br{number}: {{}}"));
     let wired = format!("name: a\nbridges:\n{bridges}namespaces:\n{wired}");
     time("interfaces by count", &wired, true);
     let written = with_bridges(&format!("namespaces:\n{}", on_bridges()));

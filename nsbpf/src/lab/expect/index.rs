@@ -57,7 +57,9 @@ impl<'a> Index<'a> {
 
     pub(super) fn sources_of(&self, name: &Name) -> Ends {
         let mut ends = Ends::default();
-        self.places.get(name.as_str()).into_iter().for_each(|place| self.add(*place, &mut ends));
+        if let Some(place) = self.places.get(name.as_str()) {
+            self.add(*place, &mut ends);
+        }
         ends
     }
 
@@ -89,7 +91,9 @@ impl<'a> Index<'a> {
         let place = |name: &Name| self.places.get(name.as_str()).copied();
         match destination {
             Destination::Namespace(name) => {
-                place(name).into_iter().for_each(|place| self.add(place, ends));
+                if let Some(place) = place(name) {
+                    self.add(place, ends);
+                }
             }
             Destination::Interface(InterfaceId { namespace, interface }) => {
                 let Some(place) = place(namespace) else { return };

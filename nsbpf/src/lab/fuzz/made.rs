@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 /// A bridge.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct Bridge {
     /// Whether it is in the namespace `switch`.
     inside: bool,
@@ -28,6 +29,7 @@ struct Namespace {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct Port {
     ipv6: bool,
     vlan: Option<u16>,
@@ -121,7 +123,10 @@ impl Port {
         // Each VLAN has subnets of its own, so what is on one of several takes none.
         if !bridge.vlans {
             write!(text, ", addresses: [10.{on}.0.0/16").unwrap();
-            text.push_str(&if *ipv6 { format!(", 'fd0{on}::/64']") } else { "]".to_owned() });
+            if *ipv6 {
+                write!(text, ", 'fd0{on}::/64'").unwrap();
+            }
+            text.push(']');
         } else if let Some(vlan) = vlan {
             write!(text, ", vlan: {vlan}").unwrap();
         } else if *trunk {
