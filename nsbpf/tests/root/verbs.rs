@@ -175,7 +175,7 @@ fn show() -> Result<(), Failed> {
 
 fn after_a_kill() -> Result<(), Failed> {
     for kept in [true, false] {
-        let mut running = crate::command::Running::start(&[]);
+        let mut running = command::Running::start(&[]);
         running.up();
         running.signal(rustix::process::Signal::KILL);
         running.end();
