@@ -23,9 +23,10 @@
 mod settings;
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nsbpf_common::port::Slot;
 use rustix::fs::{FlockOperation, flock};
@@ -38,6 +39,11 @@ const ROOT: &str = "/run/nsbpf";
 const NETNS_NAMES: &str = "/run/netns";
 /// How often a lock is tried whose file others remove at the same time.
 const LOCK_TRIES: usize = 100;
+/// How long a turn at a lab is waited for: several times what the largest takes.
+const TURN_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether the turn has come: with its lock, a lab's end
+/// takes the lock's file away, so that there is nothing to wait on.
+const TURN_POLL: Duration = Duration::from_millis(20);
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -189,10 +195,35 @@ impl Store {
             let ours = file.metadata().map_err(failed("look at", &path))?;
             let there = if_there(fs::metadata(&path)).map_err(failed("look at", &path))?;
             if there.is_some_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+                // What one said that was killed.
+                if ours.len() > 0 {
+                    file.set_len(0).map_err(failed("empty", &path))?;
+                }
                 return Ok(LabLock { file, path });
             }
         }
         Err(StoreError::Unsteady(path))
+    }
+
+    /// Locks the lab when whoever is at it is done; or says who is at it, when that
+    /// one is not to be done soon.
+    pub fn lock_in_turn(&self) -> Result<LabLock, StoreError> {
+        let deadline = Instant::now() + TURN_PATIENCE;
+        loop {
+            match self.lock() {
+                Err(StoreError::Locked(_)) if Instant::now() < deadline && !self.is_held() => {
+                    log::debug!("the lab {} is in use: waiting", self.lab);
+                    std::thread::sleep(TURN_POLL);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Whether who locked the lab is to keep it.
+    fn is_held(&self) -> bool {
+        let path = self.root.join("locks").join(self.lab.as_str());
+        fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
     }
 
     /// `None` when the folder of locks went away in between.
@@ -432,6 +463,12 @@ fn let_go(file: &Path) -> Result<(), StoreError> {
 }
 
 impl LabLock {
+    /// Says that the lock is held for as long as a person wants: nobody need wait
+    /// for it.
+    pub fn hold(&self) -> Result<(), StoreError> {
+        (&self.file).write_all(b"held\n").map_err(failed("write", &self.path))
+    }
+
     /// Lets go of the lock of a lab that is no more, and of the folders that
     /// nobody uses then.
     pub fn retire(self) {

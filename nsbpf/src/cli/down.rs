@@ -46,7 +46,7 @@ impl Down {
 /// `any`: one of which there is nothing is fine.
 fn down(lab: &Name, any: bool) -> anyhow::Result<()> {
     let store = Store::new(lab);
-    let lock = store.lock()?;
+    let lock = store.lock_in_turn()?;
     // Also one that was never finished, and has nothing in it yet.
     let has_folder = store.folder().exists();
     let taken = take_down(&store);

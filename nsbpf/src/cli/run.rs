@@ -86,6 +86,7 @@ impl Run {
         let interrupt = Interrupt::listen().context("listen for signals")?;
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
+        lock.hold()?;
         if store.is_kept() {
             bail!(
                 "the lab `{0}` is up and to stay so (`nsbpf up`): `run` would take it down. \

@@ -27,7 +27,7 @@ impl Up {
         let settings = self.settings.settings();
         let store = Store::new(&lab.name);
         privilege::prepare_for(&store, settings.ingress)?;
-        let lock = store.lock()?;
+        let lock = store.lock_in_turn()?;
         let name = lab.name.clone();
         let what = size(&lab);
         let converged = interruptible(move |wish_to_stop| {

@@ -113,7 +113,7 @@ fn described(owner: &Owner) -> String {
     match owner {
         Owner::Stranger => "was not made by nsbpf".to_owned(),
         Owner::Lab(lab) => format!("belongs to the lab `{lab}`"),
-        Owner::SomeLab => "was left unfinished by a lab".to_owned(),
+        Owner::SomeLab => "is another lab's, or what a killed command left of one".to_owned(),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::command::{Running, finish, nsbpf, run};
 use crate::engine::port;
 use crate::world::{ip, ip_json, netns, udp};
 
+const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/quickstart.yaml");
+
 pub(crate) const TESTS: &[Test] = &[
     ("run::quickstart_pings_counts_and_leaves_nothing", quickstart),
     ("run::quickstart_under_xdp", quickstart_under_xdp),
@@ -144,6 +146,12 @@ fn twice_at_once() -> Result<(), Failed> {
     let second = run(&["run", "--duration", "100ms"]);
     assert_eq!(second.code, Some(1));
     assert!(second.err.contains("`quickstart` is in use by another nsbpf"), "{}", second.err);
+    // Nor does anybody wait for its end.
+    for arguments in [["up", LAB], ["down", "quickstart"]] {
+        let done = run(&arguments);
+        assert_eq!(done.code, Some(1), "{}", done.err);
+        assert!(done.err.contains("`quickstart` is in use by another nsbpf"), "{}", done.err);
+    }
     // The first goes on: its counters still grow.
     let before = running.up();
     let tx = |report: &Value| report["pings"][0]["received"].as_u64();

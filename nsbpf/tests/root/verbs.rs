@@ -1,12 +1,13 @@
 //! `up`, `plan`, `down` and `ls` from outside.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use serde_json::Value;
 
 use crate::Test;
-use crate::command::run;
+use crate::command::{self, run};
 use crate::tracer::{Kind, trace};
 use crate::world::{ip, ip_json};
 
@@ -17,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("verbs::run_does_not_take_down_what_is_to_stay", run_refuses),
     ("verbs::a_failed_up_leaves_the_lab_as_it_was", failed_up),
     ("verbs::down_of_nothing", down_of_nothing),
+    ("verbs::everybody_has_a_turn", turns),
     ("verbs::show_agrees_with_ip", show),
     ("verbs::a_killed_run_can_be_kept_or_taken_down", after_a_kill),
 ];
@@ -173,7 +175,7 @@ fn show() -> Result<(), Failed> {
 
 fn after_a_kill() -> Result<(), Failed> {
     for kept in [true, false] {
-        let mut running = crate::command::Running::start(&[]);
+        let mut running = command::Running::start(&[]);
         running.up();
         running.signal(rustix::process::Signal::KILL);
         running.end();
@@ -183,5 +185,32 @@ fn after_a_kill() -> Result<(), Failed> {
         }
         nsbpf(&["down", "quickstart"], 0);
     }
+    Ok(())
+}
+
+/// Who comes while another is at the lab waits, and finds it as that one left it.
+fn turns() -> Result<(), Failed> {
+    let file = tempfile::NamedTempFile::new()?;
+    let text = "name: turns\nbridges: { br0: {} }\nnamespaces:\n  \
+        a: { count: 20, interfaces: { eth0: { bridge: br0, addresses: [10.0.0.0/24] } } }\n";
+    std::fs::write(&file, text)?;
+    let path = file.path().to_str().ok_or("a path in UTF-8")?;
+    let at_once = |arguments: [&str; 2]| -> Result<Vec<String>, Failed> {
+        let start =
+            |_| command::nsbpf(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let started = (0..3).map(start).collect::<Result<Vec<_>, _>>()?;
+        let said = started.into_iter().map(|child| {
+            let output = child.wait_with_output()?;
+            let said = [output.stdout, output.stderr].concat();
+            Ok(String::from_utf8_lossy(&said).into_owned())
+        });
+        said.collect()
+    };
+    let said = at_once(["up", path])?;
+    let count = |what: &str| said.iter().filter(|said| said.contains(what)).count();
+    assert_eq!((count("turns is up after"), count("nothing to change")), (1, 2), "{said:?}");
+    let said = at_once(["down", "turns"])?;
+    let count = |what: &str| said.iter().filter(|said| said.contains(what)).count();
+    assert_eq!((count("turns is down after"), count("there is no lab")), (1, 2), "{said:?}");
     Ok(())
 }
