@@ -12,7 +12,7 @@ mod requests;
 mod uplink;
 mod vlans;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use nsbpf_common::port::Slot;
 use rustix::io::Errno;
@@ -31,7 +31,7 @@ use requests::{Requests, Sockets};
 /// Namespaces that are open.
 pub(super) struct Handles {
     /// The lab's.
-    pub(super) namespaces: HashMap<Name, Opened>,
+    pub(super) namespaces: BTreeMap<Name, Opened>,
     /// Those of others that it may come to adopt.
     pub(super) found: HashMap<Name, NetNs>,
 }

@@ -1,6 +1,6 @@
 //! `nsbpf run`: a lab from up to down in one command.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -234,7 +234,7 @@ fn is_to_be_silent(lab: &Lab, pair: &Pair) -> bool {
 }
 
 /// Pings every pair once, at the same time, and goes on in the background.
-async fn start_pingers(lab: &Lab, namespaces: &HashMap<Name, Opened>) -> anyhow::Result<Pingers> {
+async fn start_pingers(lab: &Lab, namespaces: &BTreeMap<Name, Opened>) -> anyhow::Result<Pingers> {
     let mut pingers = Vec::new();
     let pairs = ring(lab).into_iter().filter(|pair| !is_to_be_silent(lab, pair));
     for (number, pair) in (1..).zip(pairs.take(MAX_PINGS)) {

@@ -1,7 +1,7 @@
 //! Netlink requests for steps, in whichever namespaces: a refusal is reported of
 //! the step it is for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::{failed, impossible};
 use crate::apply::ApplyError;
@@ -15,7 +15,7 @@ use crate::state::Place;
 /// A socket in each place.
 pub(super) struct Sockets {
     pub(super) host: Netlink,
-    pub(super) namespaces: HashMap<Name, Opened>,
+    pub(super) namespaces: BTreeMap<Name, Opened>,
 }
 
 impl Sockets {

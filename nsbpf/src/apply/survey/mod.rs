@@ -7,7 +7,7 @@ mod namespaces;
 mod others;
 mod uplink;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{ApplyError, Cause, host_socket};
 use crate::lab::{Lab, Name};
@@ -39,7 +39,7 @@ pub struct Survey {
     /// As plain data.
     pub state: State,
     /// The lab's namespaces, open.
-    pub namespaces: HashMap<Name, Opened>,
+    pub namespaces: BTreeMap<Name, Opened>,
     /// Namespaces of others, where the lab says they are.
     pub found: HashMap<Name, NetNs>,
 }

@@ -1,6 +1,6 @@
 //! Files, names and namespaces, and what was set in them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
@@ -86,7 +86,7 @@ fn open(path: &Path) -> Result<NetNs, NotFound> {
 }
 
 /// Looks at the lab's namespaces, and opens them.
-pub(super) fn look(store: &Store, state: &mut State) -> Result<HashMap<Name, Opened>, ApplyError> {
+pub(super) fn look(store: &Store, state: &mut State) -> Result<BTreeMap<Name, Opened>, ApplyError> {
     let mut progress: HashMap<Name, NetnsProgress> = HashMap::new();
     let mut open = Vec::new();
     for file in store.netns_files().map_err(failed("the lab's folder"))? {
@@ -134,7 +134,7 @@ fn open_all(
     store: &Store,
     open: Vec<(Name, NetNs, bool)>,
     state: &mut State,
-) -> Result<HashMap<Name, Opened>, ApplyError> {
+) -> Result<BTreeMap<Name, Opened>, ApplyError> {
     let former: Vec<Vec<SysctlName>> = open
         .iter()
         .map(|(name, ..)| store.former_settings(name).map(|former| former.into_keys().collect()))
@@ -148,7 +148,7 @@ fn open_all(
             .collect::<io::Result<Vec<_>>>()
     });
     let visited = visited.map_err(failed("the lab's namespaces"))?;
-    let mut opened = HashMap::new();
+    let mut opened = BTreeMap::new();
     for ((name, netns, adopted), (netlink, settings)) in open.into_iter().zip(visited) {
         for (setting, value) in settings {
             // One that is gone went with its device.
