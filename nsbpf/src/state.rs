@@ -403,6 +403,8 @@ pub struct State {
     pub foreign_netns: BTreeMap<String, Owner>,
     /// Where the routes lead that are not this lab's, in namespaces that others made.
     pub foreign_routes: BTreeSet<(Name, IpNet)>,
+    /// Subnets of links in the host's namespace that are not this lab's.
+    pub foreign_subnets: BTreeSet<IpNet>,
     /// Namespaces that were found where the lab says, by their names in the lab.
     pub found: BTreeMap<Name, u64>,
 }

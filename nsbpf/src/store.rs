@@ -205,6 +205,19 @@ impl Store {
         Err(StoreError::Unsteady(path))
     }
 
+    /// Whether somebody is at the lab. Touches nothing.
+    pub fn is_locked(&self) -> Result<bool, StoreError> {
+        let path = self.root.join("locks").join(self.lab.as_str());
+        let Some(file) = if_there(File::open(&path)).map_err(failed("open", &path))? else {
+            return Ok(false);
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(failed("lock", &path)(errno.into())),
+        }
+    }
+
     /// Locks the lab when whoever is at it is done; or says who is at it, when that
     /// one is not to be done soon.
     pub fn lock_in_turn(&self) -> Result<LabLock, StoreError> {

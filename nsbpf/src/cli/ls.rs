@@ -18,9 +18,43 @@ pub(super) struct Ls {
     format: Format,
 }
 
+/// Why a lab is there.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Standing {
+    /// `up` made it.
+    Up,
+    /// A command is at it.
+    InUse,
+    /// A command that was killed left it: `gc` takes it away.
+    Left,
+}
+
+impl Standing {
+    fn of(store: &Store) -> anyhow::Result<Self> {
+        Ok(if store.is_locked()? {
+            Self::InUse
+        } else if store.is_kept() {
+            Self::Up
+        } else {
+            Self::Left
+        })
+    }
+
+    fn shown(self) -> String {
+        match self {
+            Self::Up => "up",
+            Self::InUse => "in use",
+            Self::Left => "left by a killed command",
+        }
+        .to_owned()
+    }
+}
+
 #[derive(Serialize)]
 struct Row {
     lab: String,
+    state: Standing,
     namespaces: usize,
     interfaces: usize,
     bridges: usize,
@@ -32,7 +66,8 @@ impl Ls {
         privilege::prepare()?;
         let mut rows = Vec::new();
         for lab in Store::labs()? {
-            rows.push(row(lab.to_string(), &survey(&Store::new(&lab))?.state));
+            let store = Store::new(&lab);
+            rows.push(row(lab.to_string(), Standing::of(&store)?, &survey(&store)?.state));
         }
         match self.format {
             Format::Json => rows.iter().try_for_each(|row| {
@@ -44,12 +79,13 @@ impl Ls {
     }
 }
 
-fn row(lab: String, state: &State) -> Row {
+fn row(lab: String, standing: Standing, state: &State) -> Row {
     let count = |wanted: fn(&Object) -> bool| {
         state.objects.values().filter(|object| wanted(object)).count()
     };
     Row {
         lab,
+        state: standing,
         namespaces: count(|object| matches!(object, Object::Netns(_) | Object::Adopted(_))),
         interfaces: state
             .objects
@@ -70,10 +106,10 @@ fn table(rows: &[Row]) -> String {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["LAB", "NAMESPACES", "INTERFACES", "BRIDGES", "HOOKS"]);
-    for Row { lab, namespaces, interfaces, bridges, hooks } in rows {
+    table.set_header(["LAB", "NAMESPACES", "INTERFACES", "BRIDGES", "HOOKS", "STATE"]);
+    for Row { lab, state, namespaces, interfaces, bridges, hooks } in rows {
         let numbers = [namespaces, interfaces, bridges, hooks].map(ToString::to_string);
-        table.add_row([std::slice::from_ref(lab), &numbers].concat());
+        table.add_row([std::slice::from_ref(lab), &numbers, &[state.shown()]].concat());
     }
     table.trim_fmt()
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::lab::{IPV6_MIN_MTU, Name};
+use crate::lab::{IPV6_MIN_MTU, LinkId, Name};
 use crate::state::{
     Address, Bridge, End, Far, Key, NetnsProgress, Object, Objects, Owner, Place, Route, State,
     Stray, Veth,
@@ -90,6 +90,18 @@ pub enum PlanError {
         namespace: Name,
         /// Where the route leads.
         to: IpNet,
+    },
+    /// The host has that subnet elsewhere.
+    #[error(
+        "{of} is to have the address {address}, but another interface of the host is in {other} (`ip address show to {other}` tells which): the host would not know which of the two is meant. Choose another subnet, or put the bridge into a namespace of its own (`namespace:`)."
+    )]
+    SubnetTaken {
+        /// What was to have it.
+        of: LinkId,
+        /// The address.
+        address: IpNet,
+        /// The subnet that is there.
+        other: IpNet,
     },
     /// A namespace that the lab wires is nowhere.
     #[error("the namespace `{0}` was not looked for")]
@@ -296,6 +308,7 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
                     return Err(PlanError::NetnsTaken { name, owner });
                 }
             }
+            Object::Address(address) => refuse_overlap(state, address)?,
             Object::Bridge(bridge) => {
                 let what = || format!("bridge {}", bridge.name);
                 refuse_taken(state, &bridge.place, bridge.name.as_str(), what)?;
@@ -325,6 +338,24 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// Two equal subnets on the host: it would send what is for one to the other. What
+/// is there already is left alone.
+fn refuse_overlap(state: &State, wanted: &Address) -> Result<(), PlanError> {
+    let Address { of, device, address, .. } = wanted;
+    let there = state.objects.contains_key(&Key::Address(of.clone(), *address));
+    if device.place != Place::Host || there {
+        return Ok(());
+    }
+    let overlaps = |other: &&IpNet| other.contains(address) || address.contains(*other);
+    match state.foreign_subnets.iter().find(overlaps) {
+        None => Ok(()),
+        Some(other) => {
+            let (of, address, other) = (of.clone(), *address, *other);
+            Err(PlanError::SubnetTaken { of, address, other })
+        }
+    }
 }
 
 fn refuse_taken(

@@ -35,6 +35,7 @@ fn kill(lab: &str) {
 fn killed_run() -> Result<(), Failed> {
     assert_eq!(ran(&["gc"]), "nothing is left of killed commands\n");
     kill(QUICKSTART);
+    assert!(ran(&["ls"]).contains("left by a killed command"));
     let before = everything();
     let told = ran(&["gc", "--dry-run"]);
     assert!(told.starts_with("quickstart: ") && told.ends_with("was killed\n"), "{told}");
@@ -52,7 +53,12 @@ fn others() -> Result<(), Failed> {
     kill(APART);
     let done = ran(&["gc"]);
     assert!(done.starts_with("apart is down after") && done.lines().count() == 1, "{done}");
-    assert!(ran(&["ls"]).contains("router"));
+    let standings: Vec<String> = ran(&["ls", "--format", "json"])
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a lab"))
+        .map(|lab| format!("{} {}", lab["lab"], lab["state"]))
+        .collect();
+    assert_eq!(standings, ["\"router\" \"up\"", "\"routes\" \"in_use\""]);
     assert!(running.report().is_some(), "the other run goes on");
     running.signal(Signal::INT);
     running.end();

@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("refusals::somebody_elses_namespace", foreign_netns),
     ("refusals::somebody_elses_bridge", foreign_bridge),
     ("refusals::somebody_elses_link_by_a_host_ends_name", foreign_host_end),
+    ("refusals::a_subnet_that_the_host_is_in", foreign_subnet),
     ("refusals::another_labs_namespace", another_labs_namespace),
     ("refusals::a_failed_step_is_undone", undone),
 ];
@@ -164,6 +165,29 @@ fn foreign_host_end() -> Result<(), Failed> {
     let says = ["the bridge's end of vnet0/eth0 needs the interface name `vnet0-eth0`"];
     refused(|| run(&["run"]), 1, &says);
     ip(&["link", "delete", "vnet0-eth0"]);
+    Ok(())
+}
+
+fn foreign_subnet() -> Result<(), Failed> {
+    let text = "name: gateway\nbridges: { br0: { addresses: [10.0.0.254/24, 'fd00::fe/64'] } }\n\
+        namespaces: { n0: {} }\n";
+    ip(&["link", "add", "lan0", "type", "bridge"]);
+    // Neither addresses of no subnet nor what every link has is in the way.
+    for address in ["10.0.0.9/32", "fe80::9/64", "10.0.1.1/24"] {
+        ip(&["address", "add", address, "dev", "lan0"]);
+    }
+    ip(&["link", "set", "lan0", "up"]);
+    let done = run_text(text);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    for address in ["10.0.0.9/16", "fd00::9/48"] {
+        ip(&["address", "add", address, "dev", "lan0"]);
+        let subnet: ipnet::IpNet = address.parse()?;
+        let subnet = subnet.trunc().to_string();
+        let says = ["br0 is to have the address", &subnet, "Choose another subnet"];
+        refused(|| run_text(text), 1, &says);
+        ip(&["address", "delete", address, "dev", "lan0"]);
+    }
+    ip(&["link", "delete", "lan0"]);
     Ok(())
 }
 

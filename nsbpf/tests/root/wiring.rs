@@ -441,7 +441,7 @@ fn adopted() -> Result<(), Failed> {
     let up = Up::new(&adopt);
     // One that is not there.
     let error = up.try_converge(&adopt, IngressHook::Tc).unwrap_err().to_string();
-    assert!(error.starts_with("namespace guest: open /run/netns/theirs: No such file"), "{error}");
+    assert!(error.starts_with("namespace guest: /run/netns/theirs is not there: start"), "{error}");
     // The host's own.
     let host = text.replace("netns: theirs", "netns: /proc/thread-self/ns/net");
     let error = up.try_converge(&lab(&host), IngressHook::Tc).unwrap_err().to_string();

@@ -29,6 +29,13 @@ pub(super) struct Seen {
     doubtful: bool,
 }
 
+impl Seen {
+    /// Its interface index, where it is.
+    pub(super) fn ifindex(&self) -> u32 {
+        self.link.ifindex
+    }
+}
+
 /// A device of the lab.
 pub(super) struct Known {
     /// What it is.

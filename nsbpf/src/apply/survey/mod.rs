@@ -5,6 +5,7 @@ mod inside;
 mod links;
 mod namespaces;
 mod others;
+mod subnets;
 mod uplink;
 
 use std::collections::{BTreeMap, HashMap};
@@ -111,6 +112,7 @@ fn look_outside(store: &Store) -> Result<(Survey, Vec<Seen>, Netlink), ApplyErro
     let mut seen = Vec::new();
     links::look(store, slot, &Place::Host, &mut host, &mut state, &mut seen)
         .map_err(failed("the host's links"))?;
+    subnets::look(&mut host, &seen, &mut state).map_err(failed("the host's addresses"))?;
     for (name, opened) in namespaces.iter_mut().filter(|(_, opened)| opened.adopted) {
         let place = Place::Netns(name.clone());
         links::look(store, slot, &place, &mut opened.netlink, &mut state, &mut seen)

@@ -23,6 +23,11 @@ pub enum NotFound {
         /// Why not.
         source: io::Error,
     },
+    /// There is no such file.
+    #[error(
+        "{0} is not there: start what the namespace belongs to, or name another (`ip netns list`, `ps`)"
+    )]
+    Gone(String),
     /// Its file holds something else.
     #[error("{0} holds no network namespace")]
     NoNamespace(String),
@@ -81,7 +86,10 @@ fn open_process(pid: u32) -> Result<NetNs, NotFound> {
 fn open(path: &Path) -> Result<NetNs, NotFound> {
     let shown = path.display().to_string();
     NetNs::find(path)
-        .map_err(|source| NotFound::Open { path: shown.clone(), source })?
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => NotFound::Gone(shown.clone()),
+            _ => NotFound::Open { path: shown.clone(), source },
+        })?
         .ok_or(NotFound::NoNamespace(shown))
 }
 
