@@ -20,6 +20,7 @@ mod schema;
 mod screen;
 mod settings;
 mod show;
+mod stats;
 mod target;
 mod up;
 mod verdict;
@@ -59,6 +60,8 @@ enum Verb {
     Ls(ls::Ls),
     /// Show what a lab is made of now
     Show(show::Show),
+    /// Show the counters of a lab that is up
+    Stats(stats::Stats),
     /// Draw a lab as a graph
     Graph(graph::Graph),
     /// Check that a lab does what its file expects: exit code 1 if not
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Verb::Gc(gc) => gc.run(),
         Verb::Ls(ls) => ls.run(),
         Verb::Show(show) => show.run(),
+        Verb::Stats(stats) => stats.run(),
         Verb::Graph(graph) => graph.run(),
         Verb::Check(check) => check.run(),
         Verb::Exec(exec) => exec.run(),

@@ -18,7 +18,7 @@ use super::say::{millis, say_down, size};
 use super::screen::Screen;
 use super::settings::SettingsArgs;
 use super::verdict::verdicts;
-use super::view::{Format, Frame, ping_line};
+use super::view::{Format, Frame, interval, ping_line};
 use super::{lab_file, privilege};
 use crate::apply::{self, ApplyError, Converged, Opened};
 use crate::datapath::KernelLog;
@@ -53,14 +53,6 @@ pub(super) struct Run {
     /// How to show the counters
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if interval < Duration::from_millis(10) {
-        return Err("at least 10ms".to_owned());
-    }
-    Ok(interval)
 }
 
 impl Run {
@@ -176,7 +168,7 @@ impl Run {
                 _ = ticker.tick() => {}
             }
             let interfaces = watch.read()?;
-            let (lab, elapsed) = (lab.name.to_string(), up_since.elapsed());
+            let (lab, elapsed) = (lab.name.to_string(), Some(up_since.elapsed()));
             screen.show(Frame { lab, elapsed, interfaces, pings: pingers.reports() });
         }
         // What a lab expects decides; pings do where it expects nothing.

@@ -29,15 +29,33 @@ pub(super) enum Format {
 pub(super) struct Frame {
     /// The lab.
     pub(super) lab: String,
-    /// Since the lab was up.
-    #[serde(serialize_with = "seconds", rename = "elapsed_seconds")]
-    pub(super) elapsed: Duration,
+    /// Since the lab was up, where the command that shows it brought it up.
+    #[serde(
+        serialize_with = "seconds",
+        rename = "elapsed_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) elapsed: Option<Duration>,
     pub(super) interfaces: Vec<InterfaceReport>,
     pub(super) pings: Vec<PingReport>,
 }
 
-fn seconds<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((elapsed.as_secs_f64() * 1000.0).round() / 1000.0)
+#[expect(clippy::ref_option, reason = "the shape that serde asks for")]
+fn seconds<S: serde::Serializer>(
+    elapsed: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let rounded = |elapsed: &Duration| (elapsed.as_secs_f64() * 1000.0).round() / 1000.0;
+    elapsed.as_ref().map(rounded).serialize(serializer)
+}
+
+/// Reads the time from one frame to the next.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_millis(10) {
+        return Err("at least 10ms".to_owned());
+    }
+    Ok(interval)
 }
 
 /// Shows frames on standard output, and what is said besides where it does not
@@ -130,7 +148,7 @@ fn text(frame: &Frame, rows: usize) -> String {
         for direction in [tx, rx] {
             row.push(direction.total.packets.to_string());
             row.push(bytes(direction.total.bytes));
-            row.push(bit_rate(direction.bits_per_second));
+            row.push(direction.bits_per_second.map_or_else(|| "–".to_owned(), bit_rate));
         }
         row.extend(families.map(|family| format!("{}/{}", family(tx), family(rx))));
         table.add_row(row);
@@ -147,10 +165,15 @@ fn text(frame: &Frame, rows: usize) -> String {
         text.push_str(&ping_line(ping));
         text.push('\n');
     }
-    let elapsed = humantime::format_duration(Duration::from_secs(frame.elapsed.as_secs()));
     let lab = &frame.lab;
     // Writing to a string does not fail.
-    let _ = writeln!(text, "{lab}, up for {elapsed} (tx/rx by family; Ctrl-C takes it down)");
+    let _ = match frame.elapsed {
+        Some(elapsed) => {
+            let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
+            writeln!(text, "{lab}, up for {elapsed} (tx/rx by family; Ctrl-C takes it down)")
+        }
+        None => writeln!(text, "{lab} (tx/rx by family)"),
+    };
     text
 }
 

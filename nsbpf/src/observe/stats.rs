@@ -32,10 +32,10 @@ pub struct DirectionReport {
     /// Since the counters began.
     #[serde(flatten)]
     pub total: Tally,
-    /// Since the last report.
-    pub packets_per_second: f64,
-    /// Since the last report.
-    pub bits_per_second: f64,
+    /// Since the last report; `None` in the first one.
+    pub packets_per_second: Option<f64>,
+    /// Since the last report; `None` in the first one.
+    pub bits_per_second: Option<f64>,
     /// Of the total: ARP.
     pub arp: Tally,
     /// Of the total: IPv4.
@@ -114,17 +114,14 @@ impl Watch {
 
 fn direction(now: &Direction, before: Option<(Duration, &Direction)>) -> DirectionReport {
     let total = now.total();
-    let (packets_per_second, bits_per_second) = before.map_or((0.0, 0.0), |(time, before)| {
-        let before = before.total();
-        (
-            rate(total.packets.saturating_sub(before.packets), time),
-            rate(total.bytes.saturating_sub(before.bytes), time) * 8.0,
-        )
-    });
+    let since = |count: fn(&Cell) -> u64| {
+        let (time, before) = before?;
+        Some(rate(count(&total).saturating_sub(count(&before.total())), time))
+    };
     DirectionReport {
         total: total.into(),
-        packets_per_second,
-        bits_per_second,
+        packets_per_second: since(|cell| cell.packets),
+        bits_per_second: since(|cell| cell.bytes).map(|bytes| bytes * 8.0),
         arp: now.family(Family::Arp).into(),
         ipv4: now.family(Family::Ipv4).into(),
         ipv6: now.family(Family::Ipv6).into(),
@@ -151,11 +148,11 @@ mod tests {
         now.count(Class::Arp, Cell { packets: 20, bytes: 1_000 });
         let report = direction(&now, Some((Duration::from_secs(2), &before)));
         assert_eq!(report.total, Tally { packets: 120, bytes: 11_000 });
-        assert!((report.packets_per_second - 10.0).abs() < 1e-9);
-        assert!((report.bits_per_second - 4_000.0).abs() < 1e-9);
+        assert!((report.packets_per_second.unwrap() - 10.0).abs() < 1e-9);
+        assert!((report.bits_per_second.unwrap() - 4_000.0).abs() < 1e-9);
         assert_eq!(report.arp.packets, 20);
         assert_eq!(report.ipv4.packets, 100);
         let first = direction(&now, None);
-        assert!(first.packets_per_second.abs() < 1e-9);
+        assert_eq!(first.packets_per_second, None);
     }
 }

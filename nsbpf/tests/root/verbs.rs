@@ -1,15 +1,17 @@
 //! `up`, `plan`, `down` and `ls` from outside.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+use nsbpf::net::echo::Echo;
 use serde_json::Value;
 
 use crate::Test;
 use crate::command::{self, run};
 use crate::tracer::{Kind, trace};
-use crate::world::{ip, ip_json};
+use crate::world::{ip, ip_json, netns};
 
 pub(crate) const TESTS: &[Test] = &[
     ("verbs::up_stays_until_down", up_stays),
@@ -21,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("verbs::everybody_has_a_turn", turns),
     ("verbs::show_agrees_with_ip", show),
     ("verbs::a_killed_run_can_be_kept_or_taken_down", after_a_kill),
+    ("verbs::stats_tell_what_crossed", stats),
 ];
 
 const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/quickstart.yaml");
@@ -212,5 +215,46 @@ fn turns() -> Result<(), Failed> {
     let said = at_once(["down", "turns"])?;
     let count = |what: &str| said.iter().filter(|said| said.contains(what)).count();
     assert_eq!((count("turns is down after"), count("there is no lab")), (1, 2), "{said:?}");
+    Ok(())
+}
+
+fn stats() -> Result<(), Failed> {
+    nsbpf(&["up", LAB], 0);
+    let mut echo = Echo::new(&netns("vnet0"), "10.0.0.2".parse()?, 7)?;
+    let answered =
+        (0..20).filter(|_| echo.ping(Duration::from_secs(2)).is_ok_and(|it| it.is_some()));
+    assert_eq!(answered.count(), 20);
+    let read = || -> Value {
+        serde_json::from_str(&nsbpf(&["stats", "quickstart", "--format", "json"], 0))
+            .expect("an object")
+    };
+    let [near, far] = [0, 1].map(|place| read()["interfaces"][place].clone());
+    assert_eq!(
+        (&near["interface"], &far["interface"]),
+        (&"vnet0/eth0".into(), &"vnet1/eth0".into())
+    );
+    // Twenty requests and twenty replies of 98 bytes: the kernel's own IPv4 is none.
+    for (one, other) in [(&near["tx"], &far["rx"]), (&far["tx"], &near["rx"])] {
+        assert_eq!((&one["ipv4"]["packets"], &one["ipv4"]), (&20.into(), &other["ipv4"]));
+        assert_eq!(one["packets_per_second"], Value::Null);
+    }
+    assert!(nsbpf(&["stats", "quickstart"], 0).contains("quickstart (tx/rx by family)"));
+    // A reader that has seen enough ends it, and the rates come with the second look.
+    let mut command = command::nsbpf(&["stats", "quickstart", "--format", "json", "--watch=20ms"]);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("a pipe")?).lines();
+    let second: Value = serde_json::from_str(&lines.nth(1).ok_or("two frames")??)?;
+    assert!(second["interfaces"][0]["tx"]["packets_per_second"].is_number(), "{second}");
+    drop(lines);
+    assert!(child.wait()?.success());
+    nsbpf(&["up", LAB, "--hook", "none"], 0);
+    let done = run(&["stats", "quickstart"]);
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.err.contains("counts nothing: it was brought up with `--hook none`"),
+        "{}",
+        done.err
+    );
+    nsbpf(&["down", "quickstart"], 0);
     Ok(())
 }
