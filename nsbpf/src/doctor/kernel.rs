@@ -8,8 +8,7 @@ use rustix::io::Errno;
 
 use super::finding::Finding;
 use crate::datapath::{self, Trial};
-use crate::net::netfilter::probe_masquerade;
-use crate::net::{NetNs, Netlink, features};
+use crate::net::{NetNs, Netlink, features, nftables};
 use crate::state::IngressHook;
 
 const NAMESPACE: &str = "network namespaces";
@@ -91,7 +90,7 @@ pub(super) fn check() -> Vec<Finding> {
 fn look() -> Seen {
     let mut seen = Seen {
         ipv6: features::ipv6().into(),
-        masquerade: probe_masquerade().into(),
+        masquerade: nftables::probe().into(),
         ..Seen::default()
     };
     let mut trial = load(&mut seen);

@@ -18,6 +18,7 @@ pub mod link;
 pub mod neighbour;
 pub mod netfilter;
 pub mod netns;
+mod nfnetlink;
 pub mod nftables;
 pub mod nsid;
 pub mod route;

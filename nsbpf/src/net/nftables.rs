@@ -31,8 +31,6 @@
 //! only if nobody changed the rule set since it was looked at (`NFNL_BATCH_GENID`,
 //! since Linux 4.10). All is about the calling thread's network namespace.
 
-mod attribute;
-mod connection;
 mod expression;
 mod object;
 mod ruleset;
@@ -40,10 +38,11 @@ mod ruleset;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
-use self::connection::{Connection, Message};
 use self::object::{Header, chains_of, creation, deletion, dump_chains, dump_rules, tables};
 pub use self::ruleset::Uplinks;
 use self::ruleset::{chains, fits, uplinks};
+use super::nfnetlink::connection::{Connection, Message};
+use super::nfnetlink::lacks_nftables;
 use super::socket::NetlinkError;
 
 /// What the name of a lab's table begins with.
@@ -195,6 +194,13 @@ pub fn delete(name: &str) -> Result<(), TableError> {
     }
 }
 
+/// Fails unless the kernel has all that an uplink takes: tried, since distributions
+/// leave parts out. Call it in a namespace that goes away.
+pub fn probe() -> Result<(), TableError> {
+    let somewhere = IpNet::new_assert(std::net::Ipv4Addr::LOCALHOST.into(), 32);
+    set(&Table::new("probe", [("probe", [somewhere])]))
+}
+
 /// Does what follows from whether there is a table of that name.
 fn change(
     operation: &'static str,
@@ -274,19 +280,6 @@ fn failure(
         } else {
             TableError::Netlink { operation, object, source }
         }
-    }
-}
-
-/// Whether opening the socket or asking for the generation, in which nothing
-/// could be wrong, failed as it does without nf_tables (`nfnetlink_rcv_msg`,
-/// Linux 6.18).
-fn lacks_nftables(error: &NetlinkError) -> bool {
-    match error {
-        NetlinkError::Refused { errno, .. } => *errno == Errno::INVAL,
-        NetlinkError::Socket { operation: "open", source } => {
-            source.raw_os_error() == Some(Errno::PROTONOSUPPORT.raw_os_error())
-        }
-        _ => false,
     }
 }
 

@@ -1,20 +1,15 @@
 //! Base chains of nf_tables: those that the kernel sends packets through by
 //! itself.
 
-use rtnetlink::packet_core::NlasIterator;
-
-use super::socket::{Message, Netfilter};
 use crate::net::NetlinkError;
+use crate::net::nfnetlink::attribute::{Attributes, find, number, text};
+use crate::net::nfnetlink::connection::{Connection, Message, UNSPECIFIED};
+use crate::net::nfnetlink::{
+    CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, GET_CHAIN, HOOK_NUMBER, lacks_nftables,
+};
 
-const NFT_MSG_NEWCHAIN: u8 = 3;
-const NFT_MSG_GETCHAIN: u8 = 4;
-const NFTA_CHAIN_TABLE: u16 = 1;
-const NFTA_CHAIN_NAME: u16 = 3;
-const NFTA_CHAIN_HOOK: u16 = 4;
-const NFTA_CHAIN_POLICY: u16 = 5;
-const NFTA_HOOK_HOOKNUM: u16 = 1;
-/// `NFPROTO_UNSPEC`: chains of all families.
-const ANY_FAMILY: u8 = 0;
+/// How often a list that changed under the reader is read again.
+const TRIES: usize = 8;
 /// `NF_DROP`.
 const DROP: u32 = 0;
 
@@ -101,57 +96,34 @@ pub struct BaseChain {
 /// The kernel tells it only to who has `CAP_NET_ADMIN` (`nfnetlink_rcv`, Linux
 /// 6.18).
 pub fn base_chains() -> Result<Vec<BaseChain>, NetlinkError> {
-    let query = Message::nftables(NFT_MSG_GETCHAIN, ANY_FAMILY, &[]);
-    let answers = match Netfilter::open().and_then(|mut netfilter| netfilter.dump(&query)) {
-        Err(error) if lacks_nf_tables(&error) => return Ok(Vec::new()),
-        answers => answers?,
-    };
-    Ok(answers.iter().filter_map(parse).collect())
-}
-
-/// Whether it says that the kernel has no nf_tables, or no netfilter at all.
-fn lacks_nf_tables(error: &NetlinkError) -> bool {
-    match error {
-        // `nfnetlink_rcv_msg` answers EINVAL where the subsystem is not there, and
-        // batches EOPNOTSUPP.
-        NetlinkError::Refused { errno, .. } => {
-            [rustix::io::Errno::INVAL, rustix::io::Errno::OPNOTSUPP].contains(errno)
-        }
-        NetlinkError::Socket { source, .. } => {
-            source.raw_os_error() == Some(rustix::io::Errno::PROTONOSUPPORT.raw_os_error())
-        }
-        NetlinkError::Unexpected(_) => false,
+    match chains() {
+        Err(error) if lacks_nftables(&error) => Ok(Vec::new()),
+        chains => Ok(chains?.iter().filter_map(parse).collect()),
     }
 }
 
-fn parse(message: &Message) -> Option<BaseChain> {
-    let family = message.family().and_then(Family::new)?;
-    if !message.is_nftables(NFT_MSG_NEWCHAIN) {
-        return None;
-    }
-    let (mut table, mut name, mut hook, mut policy) = (None, None, None, None);
-    for attribute in NlasIterator::new(message.attributes()).flatten() {
-        match attribute.kind() {
-            NFTA_CHAIN_TABLE => table = Some(text(attribute.value())),
-            NFTA_CHAIN_NAME => name = Some(text(attribute.value())),
-            NFTA_CHAIN_HOOK => hook = hook_number(attribute.value()),
-            NFTA_CHAIN_POLICY => policy = number(attribute.value()),
-            _ => {}
+fn chains() -> Result<Vec<Message>, NetlinkError> {
+    let mut connection = Connection::open()?;
+    let mut list = || connection.dump(Message::of(GET_CHAIN, UNSPECIFIED, &Attributes::new()));
+    for _ in 1..TRIES {
+        let (chains, interrupted) = list()?;
+        if !interrupted {
+            return Ok(chains);
         }
     }
-    let hook = Hook::new(hook?)?;
-    Some(BaseChain { family, table: table?, name: name?, hook, drops: policy == Some(DROP) })
+    // They change all the time: this is how they were at one moment.
+    list().map(|(chains, _)| chains)
 }
 
-fn hook_number(attributes: &[u8]) -> Option<u32> {
-    let mut attributes = NlasIterator::new(attributes).flatten();
-    number(attributes.find(|attribute| attribute.kind() == NFTA_HOOK_HOOKNUM)?.value())
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    value.try_into().ok().map(u32::from_be_bytes)
-}
-
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).trim_end_matches('\0').escape_debug().to_string()
+fn parse(chain: &Message) -> Option<BaseChain> {
+    let attributes = chain.attributes();
+    // Anybody's words: what a terminal would obey is escaped.
+    let words = |kind| Some(text(attributes, kind)?.escape_debug().to_string());
+    Some(BaseChain {
+        family: Family::new(chain.family())?,
+        table: words(CHAIN_TABLE)?,
+        name: words(CHAIN_NAME)?,
+        hook: Hook::new(number(find(attributes, CHAIN_HOOK)?, HOOK_NUMBER)?)?,
+        drops: number(attributes, CHAIN_POLICY) == Some(DROP),
+    })
 }

@@ -2,30 +2,27 @@
 
 use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
-use super::attribute::{Attributes, find, number, text, until_zero};
-use super::connection::{Connection, Message, kind};
 use super::expression::{read_all, write_all};
 use super::ruleset::{Chain, Hook, chains};
 use super::{MARK_PREFIX, Table};
+use crate::net::nfnetlink::attribute::{Attributes, find, number, text, until_zero};
+use crate::net::nfnetlink::connection::{Connection, Message, kind};
+use crate::net::nfnetlink::{
+    CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, GET_CHAIN, HOOK_NUMBER,
+};
 use crate::net::socket::NetlinkError;
 
 const NEW_TABLE: u16 = kind(0);
 const GET_TABLE: u16 = kind(1);
 const DELETE_TABLE: u16 = kind(2);
 const NEW_CHAIN: u16 = kind(3);
-const GET_CHAIN: u16 = kind(4);
 const NEW_RULE: u16 = kind(6);
 const GET_RULE: u16 = kind(7);
 
 const TABLE_NAME: u16 = 1;
 const TABLE_FLAGS: u16 = 2;
 const TABLE_USERDATA: u16 = 6;
-const CHAIN_TABLE: u16 = 1;
-const CHAIN_NAME: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_POLICY: u16 = 5;
 const CHAIN_TYPE: u16 = 7;
-const HOOK_NUMBER: u16 = 1;
 const HOOK_PRIORITY: u16 = 2;
 const RULE_TABLE: u16 = 1;
 const RULE_CHAIN: u16 = 2;

@@ -16,8 +16,9 @@ use super::attribute::{Attributes, number};
 use crate::net::socket::{NetlinkError, refusal, split};
 
 /// `NFPROTO_INET`: IPv4 and IPv6 in one table.
-pub(super) const INET: u8 = 1;
-const UNSPECIFIED: u8 = 0;
+pub(in crate::net) const INET: u8 = 1;
+/// `NFPROTO_UNSPEC`: all families.
+pub(in crate::net) const UNSPECIFIED: u8 = 0;
 /// `NFNL_SUBSYS_NFTABLES`
 const SUBSYSTEM: u16 = 10;
 /// `NFNL_MSG_BATCH_BEGIN` and `NFNL_MSG_BATCH_END`
@@ -33,13 +34,13 @@ const HEADER_BYTES: usize = 4;
 const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// The message's kind by its number in `enum nf_tables_msg_types`.
-pub(super) const fn kind(number: u16) -> u16 {
+pub(in crate::net) const fn kind(number: u16) -> u16 {
     SUBSYSTEM << 8 | number
 }
 
 /// A message: `struct nfgenmsg` and attributes.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(in crate::net) struct Message {
     kind: u16,
     family: u8,
     resource: u16,
@@ -48,11 +49,12 @@ pub(super) struct Message {
 
 impl Message {
     /// About something in a table of family inet.
-    pub(super) fn new(kind: u16, attributes: &Attributes) -> Self {
+    pub(in crate::net) fn new(kind: u16, attributes: &Attributes) -> Self {
         Self::of(kind, INET, attributes)
     }
 
-    fn of(kind: u16, family: u8, attributes: &Attributes) -> Self {
+    /// About something in a table of that family (`NFPROTO_…`).
+    pub(in crate::net) fn of(kind: u16, family: u8, attributes: &Attributes) -> Self {
         Self { kind, family, resource: 0, attributes: attributes.as_bytes().to_vec() }
     }
 
@@ -60,7 +62,12 @@ impl Message {
         Self { resource: SUBSYSTEM, ..Self::of(kind, UNSPECIFIED, attributes) }
     }
 
-    pub(super) fn attributes(&self) -> &[u8] {
+    /// The family that it is about (`NFPROTO_…`).
+    pub(in crate::net) fn family(&self) -> u8 {
+        self.family
+    }
+
+    pub(in crate::net) fn attributes(&self) -> &[u8] {
         &self.attributes
     }
 }
@@ -98,13 +105,13 @@ impl NetlinkDeserializable for Message {
 
 /// A netfilter netlink socket in the network namespace of the thread that opened
 /// it.
-pub(super) struct Connection {
+pub(in crate::net) struct Connection {
     socket: Socket,
     sequence: u32,
 }
 
 impl Connection {
-    pub(super) fn open() -> Result<Self, NetlinkError> {
+    pub(in crate::net) fn open() -> Result<Self, NetlinkError> {
         let failed = |operation| move |source| NetlinkError::Socket { operation, source };
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(failed("open"))?;
         socket.bind_auto().map_err(failed("bind"))?;
@@ -116,7 +123,7 @@ impl Connection {
 
     /// The number of the rule set, which every change of anybody's in this
     /// network namespace increases.
-    pub(super) fn generation(&mut self) -> Result<u32, NetlinkError> {
+    pub(in crate::net) fn generation(&mut self) -> Result<u32, NetlinkError> {
         let query = Message::of(GET_GENERATION, UNSPECIFIED, &Attributes::new());
         let mut datagram = Vec::new();
         self.append(&mut datagram, query, 0);
@@ -136,7 +143,10 @@ impl Connection {
 
     /// All objects that the message asks for, and whether they changed while
     /// they were read.
-    pub(super) fn dump(&mut self, query: Message) -> Result<(Vec<Message>, bool), NetlinkError> {
+    pub(in crate::net) fn dump(
+        &mut self,
+        query: Message,
+    ) -> Result<(Vec<Message>, bool), NetlinkError> {
         let mut datagram = Vec::new();
         self.append(&mut datagram, query, NLM_F_DUMP);
         self.send(&datagram)?;
@@ -164,7 +174,7 @@ impl Connection {
 
     /// Sends changes that happen all at once or not at all. Fails with `ERESTART`
     /// when the rule set is no more of that generation.
-    pub(super) fn batch(
+    pub(in crate::net) fn batch(
         &mut self,
         generation: u32,
         changes: Vec<(Message, u16)>,
