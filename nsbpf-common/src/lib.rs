@@ -1,5 +1,5 @@
 //! What the two halves of nsbpf share: the layout of map values, the numbering
-//! of ports, and the packet parser.
+//! of ports, the packet parser, and what a guard lets pass.
 //!
 //! `no_std` and without dependencies, so that the same code is compiled for the
 //! kernel, for the user half, for unit tests and for fuzzers.
@@ -10,8 +10,12 @@
 extern crate std;
 
 mod abi;
+pub mod guard;
 pub mod packet;
+pub mod pair;
 pub mod port;
 pub mod stats;
+pub mod verdict;
+pub mod weight;
 
 pub use abi::ABI_VERSION;

@@ -7,7 +7,7 @@
 //! allocates, and every loop has a constant bound.
 
 use crate::abi::abi;
-use crate::stats::Cell;
+use crate::weight::Weight;
 
 /// IP protocol numbers, as IANA assigns them.
 pub mod protocol {
@@ -68,6 +68,13 @@ pub trait Packet {
         None
     }
 
+    /// Where all ways through the parser may become one: what was found is in
+    /// memory, and is read from there again. In the kernel half this keeps the
+    /// verifier from following each way to the program's end; elsewhere it is
+    /// nothing.
+    #[inline(always)]
+    fn merge(_found: &mut Headers) {}
+
     /// Of a GSO packet, what it will be cut into.
     fn segmentation(&self) -> Option<Segmentation> {
         None
@@ -119,6 +126,31 @@ pub enum Fragment {
     Later,
 }
 
+/// Whom a frame is for, by its destination MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cast {
+    /// One station.
+    Unicast,
+    /// A group: the lowest bit of the first byte is set.
+    Multicast,
+    /// Everybody: all bits are set.
+    Broadcast,
+}
+
+impl Cast {
+    #[inline(always)]
+    fn of(destination: [u8; 6]) -> Self {
+        if destination[0] & 1 == 0 {
+            Self::Unicast
+        } else if destination == [0xff; 6] {
+            Self::Broadcast
+        } else {
+            Self::Multicast
+        }
+    }
+}
+
 /// What the parser found. Offsets count from the start of the frame, in bytes;
 /// integers are in host order; what the packet does not have is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +176,8 @@ pub struct Headers {
     pub protocol: u8,
     /// VLAN tags, the one beside the frame included.
     pub vlan_tags: u8,
-    reserved: [u8; 6],
+    cast: u8,
+    reserved: [u8; 5],
 }
 
 abi!(Headers, size = 24, align = 8);
@@ -163,8 +196,22 @@ impl Headers {
         fragment: Fragment::Whole as u8,
         protocol: protocol::UNKNOWN,
         vlan_tags: 0,
-        reserved: [0; 6],
+        cast: Cast::Unicast as u8,
+        reserved: [0; 5],
     };
+
+    /// Whom the frame is for.
+    #[inline(always)]
+    #[must_use]
+    pub fn cast(&self) -> Cast {
+        const MULTICAST: u8 = Cast::Multicast as u8;
+        const BROADCAST: u8 = Cast::Broadcast as u8;
+        match self.cast {
+            MULTICAST => Cast::Multicast,
+            BROADCAST => Cast::Broadcast,
+            _ => Cast::Unicast,
+        }
+    }
 
     /// The network protocol, as the Ethernet header names it.
     #[inline(always)]
@@ -197,11 +244,23 @@ impl Headers {
     /// Parses a frame. What cannot be read is left as in [`Headers::EMPTY`].
     #[inline(always)]
     pub fn parse<P: Packet + ?Sized>(&mut self, packet: &P) {
+        self.parse_network(packet);
+        self.parse_transport(packet);
+    }
+
+    /// Parses up to the transport header, which is enough to say what a frame
+    /// is counted as.
+    #[inline(always)]
+    pub fn parse_network<P: Packet + ?Sized>(&mut self, packet: &P) {
         *self = Self::EMPTY;
         if let Some(tci) = packet.vlan_beside_frame() {
             self.vlan_tci = tci;
             self.vlan_tags = 1;
         }
+        let Some(destination) = packet.load(0) else {
+            return;
+        };
+        self.cast = Cast::of(destination) as u8;
         let Some(ethertype) = load_u16(packet, 12) else {
             return;
         };
@@ -223,6 +282,7 @@ impl Headers {
         }
         self.transport_offset = self.network_offset;
         self.payload_offset = self.network_offset;
+        P::merge(self);
         match self.ethertype {
             ethertype::ARP => self.family = Family::Arp as u8,
             ethertype::IPV4 => self.parse_ipv4(packet),
@@ -246,8 +306,7 @@ impl Headers {
         }
         let flags = u16::from_be_bytes([flags_high, flags_low]);
         self.set_fragment(flags & 0x1fff != 0, flags & 0x2000 != 0);
-        self.protocol = protocol;
-        self.parse_transport(packet, self.network_offset + header_bytes);
+        self.transport_starts(protocol, self.network_offset + header_bytes);
     }
 
     #[inline(always)]
@@ -261,11 +320,12 @@ impl Headers {
         }
         let mut offset = self.network_offset + IPV6_BYTES;
         for _ in 0..MAX_EXTENSION_HEADERS {
-            let Some(kind) = Extension::of(next) else {
-                self.protocol = next;
-                self.parse_transport(packet, offset);
-                return;
-            };
+            self.transport_starts(next, offset);
+            P::merge(self);
+            (next, offset) = (self.protocol, self.transport_offset);
+            let Some(kind) = Extension::of(next) else { return };
+            // Unknown until all of them were followed.
+            self.protocol = protocol::UNKNOWN;
             let Some([following, length, fragment_high, fragment_low]) = packet.load(offset) else {
                 return;
             };
@@ -282,8 +342,7 @@ impl Headers {
                 self.set_fragment(fragment & 0xfff8 != 0, fragment & 1 != 0);
                 if matches!(self.fragment(), Fragment::Later) {
                     // What follows is the middle of something.
-                    self.protocol = next;
-                    self.parse_transport(packet, offset);
+                    self.transport_starts(next, offset);
                     return;
                 }
             }
@@ -301,12 +360,20 @@ impl Headers {
     }
 
     #[inline(always)]
-    fn parse_transport<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16) {
+    fn transport_starts(&mut self, protocol: u8, offset: u16) {
+        self.protocol = protocol;
         self.transport_offset = offset;
         self.payload_offset = offset;
+    }
+
+    /// Parses the transport header, after [`Headers::parse_network`]: its ports
+    /// and where it ends.
+    #[inline(always)]
+    pub fn parse_transport<P: Packet + ?Sized>(&mut self, packet: &P) {
         if matches!(self.fragment(), Fragment::Later) {
             return;
         }
+        let offset = self.transport_offset;
         let header_bytes = match self.protocol {
             protocol::TCP => match packet.load(offset + 12) {
                 Some([data_offset]) => u16::from(data_offset >> 4) * 4,
@@ -326,21 +393,18 @@ impl Headers {
         self.payload_offset = offset + header_bytes;
     }
 
-    /// What the packet weighs on a wire; see [`Cell`].
+    /// What the packet weighs on a wire. Of a GSO packet the transport header
+    /// must have been parsed.
     #[inline(always)]
-    pub fn weigh<P: Packet + ?Sized>(&self, packet: &P) -> Cell {
+    pub fn weigh<P: Packet + ?Sized>(&self, packet: &P) -> Weight {
         let tag = if packet.vlan_beside_frame().is_some() { u32::from(VLAN_BYTES) } else { 0 };
-        let frame = packet.frame_bytes();
-        let headers = u32::from(self.payload_offset);
-        let segments = match packet.segmentation() {
-            None => 1,
-            Some(Segmentation { segments: 0, payload_bytes }) => {
-                frame.saturating_sub(headers).div_ceil(payload_bytes).max(1)
+        let frame = packet.frame_bytes() + tag;
+        match packet.segmentation() {
+            None => Weight::of_frame(frame),
+            Some(segmentation) => {
+                Weight::of_segments(frame, u32::from(self.payload_offset) + tag, segmentation)
             }
-            Some(Segmentation { segments, .. }) => segments,
-        };
-        let repeated = u64::from(segments - 1) * u64::from(headers + tag);
-        Cell { packets: u64::from(segments), bytes: u64::from(frame + tag) + repeated }
+        }
     }
 }
 

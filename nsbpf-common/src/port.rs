@@ -16,6 +16,8 @@
 //! 6.18: `ifi_index`, `IFLA_GROUP` and `IFLA_ADDRESS` are honoured at creation,
 //! an alias is not).
 
+use crate::abi::abi;
+
 /// First two bytes of every MAC address that nsbpf gives: locally administered,
 /// unicast, `n`.
 pub const MAC_PREFIX: [u8; 2] = [0x02, 0x6e];
@@ -111,6 +113,74 @@ impl Slot {
         let [slot_high, slot_low] = (self.0 | end).to_be_bytes();
         let [high, low] = number.to_be_bytes();
         [MAC_PREFIX[0], MAC_PREFIX[1], slot_high, slot_low, high, low]
+    }
+}
+
+/// What the datapath must know of a port before its first packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PortConfig {
+    flags: u16,
+    direct_peer: u16,
+    /// The MAC address that the lab gave the interface.
+    pub mac: [u8; 6],
+    reserved: [u8; 6],
+}
+
+abi!(PortConfig, size = 16, align = 2);
+
+impl PortConfig {
+    /// There is such a port.
+    const PRESENT: u16 = 1;
+    const DIRECT: u16 = 1 << 1;
+    const GUARD_MAC: u16 = 1 << 2;
+    const GUARD_ADDRESSES: u16 = 1 << 3;
+
+    /// Of a port whose interface has that MAC address.
+    #[must_use]
+    pub const fn new(mac: [u8; 6]) -> Self {
+        Self { flags: Self::PRESENT, direct_peer: 0, mac, reserved: [0; 6] }
+    }
+
+    /// The same, with no bridge in between: what it sends enters that port.
+    #[must_use]
+    pub const fn direct(self, peer: u16) -> Self {
+        Self { flags: self.flags | Self::DIRECT, direct_peer: peer, ..self }
+    }
+
+    /// The same, guarded: against other MAC addresses, and if told so against
+    /// other IP addresses.
+    #[must_use]
+    pub const fn guarded(self, addresses: bool) -> Self {
+        let addresses = if addresses { Self::GUARD_ADDRESSES } else { 0 };
+        Self { flags: self.flags | Self::GUARD_MAC | addresses, ..self }
+    }
+
+    /// Whether there is such a port.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        self.flags & Self::PRESENT != 0
+    }
+
+    /// The port at the other end of a pair without a bridge.
+    #[inline(always)]
+    #[must_use]
+    pub const fn direct_peer(&self) -> Option<u16> {
+        if self.flags & Self::DIRECT == 0 { None } else { Some(self.direct_peer) }
+    }
+
+    /// Whether source MAC addresses are looked at.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_guarded(&self) -> bool {
+        self.flags & Self::GUARD_MAC != 0
+    }
+
+    /// Whether source IP addresses are looked at too.
+    #[inline(always)]
+    #[must_use]
+    pub const fn guards_addresses(&self) -> bool {
+        self.flags & Self::GUARD_ADDRESSES != 0
     }
 }
 

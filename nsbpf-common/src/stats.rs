@@ -1,13 +1,15 @@
 //! Counters of a port.
 //!
-//! A packet touches one [`Cell`]: the one of its [`Class`] in its direction.
-//! Totals, families and protocols are sums that the reader makes, so that
-//! counting costs the same however finely it is looked at.
+//! A packet touches one [`Cell`], that of its [`Class`] in its direction, and the
+//! counter of its [`Size`]. Totals, families and protocols are sums that the
+//! reader makes, so that counting costs the same however finely it is looked at.
 
-use core::ops::{AddAssign, Index};
+use core::ops::{AddAssign, Index, Sub};
 
 use crate::abi::abi;
-use crate::packet::{Family, Headers, protocol};
+use crate::packet::{Cast, Family, Headers, protocol};
+use crate::verdict::Reason;
+use crate::weight::Weight;
 
 /// What a packet is counted as: its network protocol and, under IP, its
 /// transport protocol.
@@ -110,22 +112,157 @@ impl AddAssign for Cell {
     }
 }
 
-/// One direction of a port, a cell a class.
+/// How long a frame is: the buckets of the Ethernet history of RMON (RFC 2819,
+/// `etherStatsPkts64Octets` and following).
+///
+/// RMON counts the frame check sequence, which the kernel does not hold: a bucket
+/// of `65 to 127` has frames of 61 to 123 bytes as [`Cell`] counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Size {
+    /// At most 64 octets: virtual links take shorter frames than a wire does.
+    UpTo64,
+    /// 65 to 127 octets.
+    UpTo127,
+    /// 128 to 255 octets.
+    UpTo255,
+    /// 256 to 511 octets.
+    UpTo511,
+    /// 512 to 1,023 octets.
+    UpTo1023,
+    /// 1,024 to 1,518 octets.
+    UpTo1518,
+    /// More than that: a tagged frame of full length, or a jumbo frame.
+    Longer,
+}
+
+impl Size {
+    /// Every size, in the order of its number.
+    pub const ALL: [Self; 7] = [
+        Self::UpTo64,
+        Self::UpTo127,
+        Self::UpTo255,
+        Self::UpTo511,
+        Self::UpTo1023,
+        Self::UpTo1518,
+        Self::Longer,
+    ];
+
+    /// Number of the size of a frame of so many bytes, frame check sequence not
+    /// included.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(frame_bytes: u32) -> usize {
+        // A sum, not branches: the verifier would follow each of them to the
+        // program's end.
+        (longer(frame_bytes, 60)
+            + longer(frame_bytes, 123)
+            + longer(frame_bytes, 251)
+            + longer(frame_bytes, 507)
+            + longer(frame_bytes, 1019)
+            + longer(frame_bytes, 1514)) as usize
+    }
+}
+
+/// 1 if so many bytes are more than a limit, else 0.
+#[inline(always)]
+const fn longer(bytes: u32, limit: u64) -> u64 {
+    limit.wrapping_sub(bytes as u64) >> 63
+}
+
+/// Which way a packet took to the other port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Way {
+    /// That of the kernel: over the bridge, or straight to the other end of a
+    /// pair without one.
+    Bridge,
+    /// By `bpf_redirect` at tc ingress.
+    Redirect,
+    /// By `bpf_redirect_peer` at tc ingress.
+    Peer,
+    /// By a redirect at XDP.
+    Xdp,
+}
+
+impl Way {
+    /// Every way, in the order of its number.
+    pub const ALL: [Self; 4] = [Self::Bridge, Self::Redirect, Self::Peer, Self::Xdp];
+}
+
+impl Sub for Cell {
+    type Output = Self;
+
+    /// The rest. A reader may see a part of a packet that is just being counted:
+    /// never less than nothing.
+    fn sub(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(other.packets),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+/// One direction of a port.
+///
+/// What every packet touches is on two cache lines: the first, and the one with
+/// the cell of its class. What is rare, or the rest of a sum, costs nothing when
+/// it is not there: unicast packets and those that took the bridge have no
+/// counter of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Direction {
-    cells: [Cell; Class::ALL.len()],
+    /// When the last packet came, in nanoseconds of `CLOCK_MONOTONIC` to the tick
+    /// (1 to 10 ms); 0 for never.
+    pub last_seen_ns: u64,
+    sizes: [u64; Size::ALL.len()],
+    classes: [Cell; Class::ALL.len()],
+    multicast: Cell,
+    broadcast: Cell,
+    fast_ways: [Cell; Way::ALL.len() - 1],
+    drops: [Cell; Reason::ROOM],
 }
 
-abi!(Direction, size = 160, align = 8);
+abi!(Direction, size = 432, align = 8);
 
 impl Direction {
     /// Counts one packet (or the segments of one GSO packet).
     #[inline(always)]
-    pub fn count(&mut self, class: Class, weight: Cell) {
+    pub fn count(&mut self, class: Class, cast: Cast, weight: Weight, now_ns: u64) {
+        self.last_seen_ns = now_ns;
+        let cell = weight.cell();
         // Never out of range, but the kernel half has no panicking code.
-        if let Some(cell) = self.cells.get_mut(class as usize) {
-            *cell += weight;
+        if let Some(of_class) = self.classes.get_mut(class as usize) {
+            *of_class += cell;
+        }
+        if let Some(last) = self.sizes.get_mut(Size::of(weight.last_bytes)) {
+            *last += 1;
+        }
+        if weight.packets > 1
+            && let Some(others) = self.sizes.get_mut(Size::of(weight.frame_bytes))
+        {
+            *others += u64::from(weight.packets - 1);
+        }
+        match cast {
+            Cast::Unicast => {}
+            Cast::Multicast => self.multicast += cell,
+            Cast::Broadcast => self.broadcast += cell,
+        }
+    }
+
+    /// Counts that a packet, counted before, took a way.
+    #[inline(always)]
+    pub fn count_way(&mut self, way: Way, cell: Cell) {
+        if let Some(of_way) = self.fast_ways.get_mut((way as usize).wrapping_sub(1)) {
+            *of_way += cell;
+        }
+    }
+
+    /// Counts that a packet, counted before, was dropped.
+    #[inline(always)]
+    pub fn count_drop(&mut self, reason: Reason, cell: Cell) {
+        if let Some(of_reason) = self.drops.get_mut(reason as usize) {
+            *of_reason += cell;
         }
     }
 
@@ -141,9 +278,49 @@ impl Direction {
         self.sum(|class| class.family() == family)
     }
 
+    /// Those for one station, a group, or everybody.
+    #[must_use]
+    pub fn cast(&self, cast: Cast) -> Cell {
+        match cast {
+            Cast::Unicast => self.total() - self.multicast - self.broadcast,
+            Cast::Multicast => self.multicast,
+            Cast::Broadcast => self.broadcast,
+        }
+    }
+
+    /// Packets of a size.
+    #[must_use]
+    pub fn size(&self, size: Size) -> u64 {
+        self.sizes[size as usize]
+    }
+
+    /// Those that took a way. What was dropped took none.
+    #[must_use]
+    pub fn way(&self, way: Way) -> Cell {
+        match way {
+            Way::Bridge => {
+                let others = self.fast_ways.into_iter().fold(self.dropped(), sum);
+                self.total() - others
+            }
+            way => self.fast_ways[way as usize - 1],
+        }
+    }
+
+    /// Those dropped for a reason.
+    #[must_use]
+    pub fn drops(&self, reason: Reason) -> Cell {
+        self.drops[reason as usize]
+    }
+
+    /// Those dropped for any reason.
+    #[must_use]
+    pub fn dropped(&self) -> Cell {
+        self.drops.into_iter().fold(Cell::default(), sum)
+    }
+
     fn sum(&self, wanted: impl Fn(Class) -> bool) -> Cell {
         let mut sum = Cell::default();
-        for (class, cell) in Class::ALL.into_iter().zip(self.cells) {
+        for (class, cell) in Class::ALL.into_iter().zip(self.classes) {
             if wanted(class) {
                 sum += cell;
             }
@@ -152,19 +329,32 @@ impl Direction {
     }
 }
 
+fn sum(mut sum: Cell, cell: Cell) -> Cell {
+    sum += cell;
+    sum
+}
+
 impl Index<Class> for Direction {
     type Output = Cell;
 
     fn index(&self, class: Class) -> &Cell {
-        &self.cells[class as usize]
+        &self.classes[class as usize]
     }
 }
 
 impl AddAssign for Direction {
     fn add_assign(&mut self, other: Self) {
-        for (cell, other) in self.cells.iter_mut().zip(other.cells) {
+        let Self { last_seen_ns, sizes, classes, multicast, broadcast, fast_ways, drops } = other;
+        self.last_seen_ns = self.last_seen_ns.max(last_seen_ns);
+        for (size, other) in self.sizes.iter_mut().zip(sizes) {
+            *size = size.wrapping_add(other);
+        }
+        let cells = self.classes.iter_mut().chain(&mut self.fast_ways).chain(&mut self.drops);
+        for (cell, other) in cells.zip(classes.into_iter().chain(fast_ways).chain(drops)) {
             *cell += other;
         }
+        self.multicast += multicast;
+        self.broadcast += broadcast;
     }
 }
 
@@ -178,7 +368,7 @@ pub struct PortStats {
     pub rx: Direction,
 }
 
-abi!(PortStats, size = 320, align = 8);
+abi!(PortStats, size = 864, align = 8);
 
 impl AddAssign for PortStats {
     fn add_assign(&mut self, other: Self) {
@@ -190,6 +380,7 @@ impl AddAssign for PortStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::Segmentation;
 
     #[test]
     fn a_class_is_its_place() {
@@ -198,11 +389,17 @@ mod tests {
         }
     }
 
+    fn frame(bytes: u32) -> Weight {
+        Weight::of_frame(bytes)
+    }
+
     #[test]
     fn families_add_up_to_the_total() {
         let mut direction = Direction::default();
         for (weight, class) in (1..).zip(Class::ALL) {
-            direction.count(class, Cell { packets: weight, bytes: 100 * weight });
+            for _ in 0..weight {
+                direction.count(class, Cast::Unicast, frame(100), weight);
+            }
         }
         let mut sum = Cell::default();
         for family in [Family::Arp, Family::Ipv4, Family::Ipv6, Family::Other] {
@@ -211,5 +408,61 @@ mod tests {
         assert_eq!(sum, direction.total());
         assert_eq!(sum, Cell { packets: 55, bytes: 5500 });
         assert_eq!(direction[Class::Ipv4Udp], Cell { packets: 4, bytes: 400 });
+        assert_eq!(direction.last_seen_ns, 10);
+    }
+
+    #[test]
+    fn every_packet_has_one_cast_one_size_and_one_way_or_drop() {
+        let mut direction = Direction::default();
+        let casts = [Cast::Unicast, Cast::Multicast, Cast::Broadcast];
+        for (index, bytes) in (0..3000).enumerate() {
+            let cast = casts[index % 3];
+            direction.count(Class::Arp, cast, frame(bytes), 1);
+            let cell = frame(bytes).cell();
+            match index % 5 {
+                0 => direction.count_way(Way::Peer, cell),
+                1 => direction.count_drop(Reason::SpoofedMac, cell),
+                _ => {}
+            }
+        }
+        let total = direction.total();
+        assert_eq!(total.packets, 3000);
+        assert_eq!(
+            casts.map(|cast| direction.cast(cast)).into_iter().fold(Cell::default(), sum),
+            total
+        );
+        assert_eq!(Size::ALL.iter().map(|size| direction.size(*size)).sum::<u64>(), 3000);
+        assert_eq!(direction.size(Size::UpTo64), 61);
+        assert_eq!(direction.size(Size::UpTo1518), 1514 - 1019);
+        let ways = Way::ALL.map(|way| direction.way(way)).into_iter();
+        assert_eq!(ways.fold(direction.dropped(), sum), total);
+        assert_eq!(direction.way(Way::Bridge).packets, 1800);
+        assert_eq!(direction.drops(Reason::SpoofedMac).packets, 600);
+    }
+
+    #[test]
+    fn segments_are_counted_by_their_sizes() {
+        let mut direction = Direction::default();
+        let segmentation = Segmentation { payload_bytes: 1448, segments: 0 };
+        let weight = Weight::of_segments(66 + 3 * 1448 + 10, 66, segmentation);
+        direction.count(Class::Ipv4Tcp, Cast::Unicast, weight, 1);
+        assert_eq!(direction.size(Size::UpTo1518), 3);
+        assert_eq!(direction.size(Size::UpTo127), 1);
+        assert_eq!(direction.total(), Cell { packets: 4, bytes: 4 * 66 + 3 * 1448 + 10 });
+    }
+
+    #[test]
+    fn the_copies_of_all_processors_add_up() {
+        let mut one = Direction::default();
+        one.count(Class::Arp, Cast::Broadcast, frame(60), 7);
+        one.count_drop(Reason::SpoofedNeighbour, frame(60).cell());
+        let mut sum = one;
+        one.last_seen_ns = 5;
+        sum += one;
+        assert_eq!(sum.last_seen_ns, 7);
+        assert_eq!(sum.total(), Cell { packets: 2, bytes: 120 });
+        assert_eq!(sum.cast(Cast::Broadcast).packets, 2);
+        assert_eq!(sum.drops(Reason::SpoofedNeighbour).packets, 2);
+        assert_eq!(sum.size(Size::UpTo64), 2);
     }
 }

@@ -1,14 +1,42 @@
 //! Every map and every load-time global.
+//!
+//! A global that is a switch removes what it turns off: the verifier knows its
+//! value, sees code that nothing reaches, and takes it out.
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap};
+use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::packet::Headers;
-use nsbpf_common::stats::PortStats;
+use nsbpf_common::pair::Pair;
+use nsbpf_common::port::PortConfig;
+use nsbpf_common::stats::{Cell, PortStats};
 
 /// Counters, by port number. The loader sets its size.
 #[map]
 pub static PORT_STATS: PerCpuArray<PortStats> = PerCpuArray::with_max_entries(1, 0);
+
+/// What there is to know of a port, by its number. The loader sets its size.
+#[map]
+pub static PORT_CONFIGS: Array<PortConfig> = Array::with_max_entries(1, 0);
+
+/// Traffic matrix of a small lab: what went from one port to another, a cell a
+/// pair, by [`Pair::index`]. The loader sets its size.
+#[map]
+pub static PAIR_TABLE: PerCpuArray<Cell> = PerCpuArray::with_max_entries(1, 0);
+
+/// Traffic matrix of a large lab, in which most pairs never meet. The loader sets
+/// its size.
+#[map]
+pub static PAIR_CELLS: PerCpuHashMap<Pair, Cell> = PerCpuHashMap::with_max_entries(1, 0);
+
+/// What found no room in the matrix of a large lab.
+#[map]
+pub static PAIRS_MISSED: PerCpuArray<Cell> = PerCpuArray::with_max_entries(1, 0);
+
+/// Addresses that guarded ports may claim: a set. The loader sets its size.
+#[map]
+pub static OWN_ADDRESSES: HashMap<OwnAddress, u8> = HashMap::with_max_entries(1, 0);
 
 /// Scratch memory: what the parser found in the packet at hand. One entry is
 /// enough: all hooks run with bottom halves off, so that a CPU is done with one
@@ -19,3 +47,21 @@ pub static PARSED_HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(
 /// Interface index of port 0; the loader sets it.
 #[unsafe(no_mangle)]
 pub static PORT_BASE: Global<u32> = Global::new(0);
+
+/// Switch: ports that `PAIR_TABLE` has rows for; 0 when `PAIR_CELLS` is the
+/// matrix.
+#[unsafe(no_mangle)]
+pub static PAIR_TABLE_PORTS: Global<u16> = Global::new(0);
+
+/// Switch: some port is guarded.
+#[unsafe(no_mangle)]
+pub static GUARD: Global<u8> = Global::new(0);
+
+/// Switch: some pair has no bridge.
+#[unsafe(no_mangle)]
+pub static DIRECT_LINKS: Global<u8> = Global::new(0);
+
+/// Switch: the kernel has `bpf_ktime_get_coarse_ns` (Linux 5.11), which costs a
+/// fraction of the precise clock.
+#[unsafe(no_mangle)]
+pub static COARSE_CLOCK: Global<u8> = Global::new(1);

@@ -1,20 +1,28 @@
-//! tc ingress of a host-side end: what the namespace sends.
+//! tc ingress of the device behind an interface: mostly what the namespace sends.
 
-use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
+use nsbpf_common::verdict::Verdict;
 
-use crate::stage::account::{self, Uncounted};
+use crate::stage::pipeline::{self, Unmanaged};
 use crate::view::TcPacket;
 
-/// Counts, and lets the next program decide: `TC_ACT_UNSPEC` under clsact is
+/// A pass lets the next program decide: `TC_ACT_UNSPEC` under clsact is
 /// `TCX_NEXT` under TCX.
 #[classifier]
 pub fn tc_ingress(context: TcContext) -> i32 {
     let packet = TcPacket::new(&context);
-    if let Err(Uncounted) = account::tx(&packet, packet.ifindex()) {
-        debug!(&context, "interface {} is no port: passed uncounted", packet.ifindex());
+    match pipeline::ingress(&packet, packet.ifindex()) {
+        Ok(Verdict::Pass) => TC_ACT_UNSPEC,
+        Ok(Verdict::Drop(reason)) => {
+            debug!(&context, "interface {}: dropped, {}", packet.ifindex(), reason.name());
+            TC_ACT_SHOT
+        }
+        Err(Unmanaged) => {
+            debug!(&context, "interface {} is no port: passed uncounted", packet.ifindex());
+            TC_ACT_UNSPEC
+        }
     }
-    TC_ACT_UNSPEC
 }

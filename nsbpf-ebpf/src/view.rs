@@ -6,7 +6,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::{TcContext, XdpContext};
-use nsbpf_common::packet::{Packet, Segmentation};
+use nsbpf_common::packet::{Headers, Packet, Segmentation};
 
 /// Offsets past this are not looked at. The verifier wants a bound that a mask
 /// proves; the longest chain of headers that the parser follows ends below it.
@@ -28,6 +28,13 @@ impl TcPacket {
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {
         self.skb().ifindex
+    }
+
+    /// The interface that the packet came in by, in this namespace; 0 for one
+    /// that begins here.
+    #[inline(always)]
+    pub fn ingress_ifindex(&self) -> u32 {
+        self.skb().ingress_ifindex
     }
 
     #[inline(always)]
@@ -71,6 +78,11 @@ impl Packet for TcPacket {
         #[expect(clippy::cast_possible_truncation, reason = "16 bits in a field of 32")]
         let tci = skb.vlan_tci as u16;
         (skb.vlan_present != 0).then_some(tci)
+    }
+
+    #[inline(always)]
+    fn merge(found: &mut Headers) {
+        reread(found);
     }
 
     #[inline(always)]
@@ -119,6 +131,11 @@ impl Packet for XdpPacket {
         let frame = self.frame();
         frame.data_end.wrapping_sub(frame.data)
     }
+
+    #[inline(always)]
+    fn merge(found: &mut Headers) {
+        reread(found);
+    }
 }
 
 /// Reads `N` bytes at an offset, if they lie before `end`.
@@ -127,25 +144,45 @@ fn load_direct<const N: usize>(data: usize, end: usize, offset: u16) -> Option<[
     // The barriers keep the compiler from dropping the mask, which it can prove
     // needless and the verifier cannot, and from checking one register and
     // reading through another.
+    const { assert!(N <= 16) };
     let start = opaque(data + (opaque(usize::from(offset)) & OFFSET_MASK));
     if start + N > end {
         return None;
     }
     let mut bytes = [0; N];
     let mut at = 0;
-    while at < N {
-        if at + 4 <= N {
-            bytes[at..at + 4].copy_from_slice(&load_u32(start + at).to_ne_bytes());
-            at += 4;
-        } else if at + 2 <= N {
-            bytes[at..at + 2].copy_from_slice(&load_u16(start + at).to_ne_bytes());
-            at += 2;
-        } else {
-            bytes[at] = load_u8(start + at);
-            at += 1;
-        }
+    // Without loops: the compiler would keep one, and the bytes on the stack.
+    if N - at >= 8 {
+        bytes[at..at + 8].copy_from_slice(&load_u64(start + at).to_ne_bytes());
+        at += 8;
+    }
+    if N - at >= 8 {
+        bytes[at..at + 8].copy_from_slice(&load_u64(start + at).to_ne_bytes());
+        at += 8;
+    }
+    if N - at >= 4 {
+        bytes[at..at + 4].copy_from_slice(&load_u32(start + at).to_ne_bytes());
+        at += 4;
+    }
+    if N - at >= 2 {
+        bytes[at..at + 2].copy_from_slice(&load_u16(start + at).to_ne_bytes());
+        at += 2;
+    }
+    if N > at {
+        bytes[at] = load_u8(start + at);
     }
     Some(bytes)
+}
+
+/// Makes the compiler read again what is there. The verifier knows nothing of what
+/// a map holds, so that all ways which lead here are one to it: else it would
+/// follow each of them to the program's end.
+#[inline(always)]
+fn reread<T>(value: &mut T) {
+    // SAFETY: copies a register onto itself.
+    unsafe {
+        asm!("{0} = {0}", in(reg) core::ptr::from_mut(value), options(nostack, preserves_flags));
+    }
 }
 
 /// The same value, of which the compiler knows nothing.
@@ -166,9 +203,10 @@ macro_rules! load {
         fn $name(address: usize) -> $type {
             let value: u64;
             // SAFETY: the caller compared the address with the packet's end, and
-            // the verifier checks that it did.
+            // the verifier checks that it did. What is there is read before
+            // anything is written, so that it counts as a value, not as memory.
             unsafe {
-                asm!($template, out(reg) value, in(reg) address, options(readonly, nostack));
+                asm!($template, out(reg) value, in(reg) address, options(pure, nomem, nostack));
             }
             #[expect(clippy::cast_possible_truncation, reason = "the load leaves the rest 0")]
             let value = value as $type;
@@ -180,3 +218,4 @@ macro_rules! load {
 load!(load_u8, u8, "{0} = *(u8 *)({1} + 0)");
 load!(load_u16, u16, "{0} = *(u16 *)({1} + 0)");
 load!(load_u32, u32, "{0} = *(u32 *)({1} + 0)");
+load!(load_u64, u64, "{0} = *(u64 *)({1} + 0)");

@@ -1,19 +1,27 @@
-//! XDP of a host-side end: what the namespace sends, in place of tc ingress.
+//! XDP of the device behind an interface, in place of tc ingress.
 
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
+use nsbpf_common::verdict::Verdict;
 
-use crate::stage::account::{self, Uncounted};
+use crate::stage::pipeline::{self, Unmanaged};
 use crate::view::XdpPacket;
 
-/// Counts, and passes the frame on to the bridge.
+/// A pass goes on to the bridge.
 #[xdp]
 pub fn xdp_ingress(context: XdpContext) -> u32 {
     let packet = XdpPacket::new(&context);
-    if let Err(Uncounted) = account::tx(&packet, packet.ifindex()) {
-        debug!(&context, "interface {} is no port: passed uncounted", packet.ifindex());
+    match pipeline::ingress(&packet, packet.ifindex()) {
+        Ok(Verdict::Pass) => XDP_PASS,
+        Ok(Verdict::Drop(reason)) => {
+            debug!(&context, "interface {}: dropped, {}", packet.ifindex(), reason.name());
+            XDP_DROP
+        }
+        Err(Unmanaged) => {
+            debug!(&context, "interface {} is no port: passed uncounted", packet.ifindex());
+            XDP_PASS
+        }
     }
-    XDP_PASS
 }

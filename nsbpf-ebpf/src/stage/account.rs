@@ -1,42 +1,62 @@
-//! Parse and count: what each packet was and what it weighed.
+//! Count: what each packet was, what it weighed, and between whom it went.
 
-use nsbpf_common::packet::Packet;
-use nsbpf_common::stats::{Class, Direction, PortStats};
+use aya_ebpf::bindings::BPF_NOEXIST;
+use nsbpf_common::packet::Headers;
+use nsbpf_common::pair::Pair;
+use nsbpf_common::stats::{Cell, Class, Direction, PortStats};
+use nsbpf_common::verdict::Reason;
+use nsbpf_common::weight::Weight;
 
-use crate::maps::{PARSED_HEADERS, PORT_BASE, PORT_STATS};
+use super::clock;
+use crate::maps::{PAIR_CELLS, PAIR_TABLE, PAIR_TABLE_PORTS, PAIRS_MISSED, PORT_STATS};
 
-/// The interface is no port of ours, or the packet met it before its datapath
-/// was whole. Accounting never stops a packet: it goes on uncounted.
-pub struct Uncounted;
-
-/// Counts a packet that left the namespace through the port of that interface.
+/// The counters of a port, if there is such a port.
 #[inline(always)]
-pub fn tx(packet: &impl Packet, ifindex: u32) -> Result<(), Uncounted> {
-    account(packet, ifindex, |stats| &mut stats.tx).ok_or(Uncounted)
-}
-
-/// Counts a packet that enters the namespace through the port of that interface.
-#[inline(always)]
-pub fn rx(packet: &impl Packet, ifindex: u32) -> Result<(), Uncounted> {
-    account(packet, ifindex, |stats| &mut stats.rx).ok_or(Uncounted)
-}
-
-#[inline(always)]
-fn account(
-    packet: &impl Packet,
-    ifindex: u32,
-    direction: impl FnOnce(&mut PortStats) -> &mut Direction,
-) -> Option<()> {
-    let port = ifindex.wrapping_sub(PORT_BASE.load());
+pub fn counters(port: u32) -> Option<&'static mut PortStats> {
     let stats = PORT_STATS.get_ptr_mut(port)?;
-    let headers = PARSED_HEADERS.get_ptr_mut(0)?;
     // SAFETY: this CPU's own copy, and nothing else runs on this CPU that
     // touches it until the program returns.
-    let headers = unsafe { &mut *headers };
-    headers.parse(packet);
-    let weight = headers.weigh(packet);
-    // SAFETY: as above.
-    let stats = unsafe { &mut *stats };
-    direction(stats).count(Class::of(headers), weight);
-    Some(())
+    Some(unsafe { &mut *stats })
+}
+
+/// Counts a packet in one direction of a port.
+#[inline(always)]
+pub fn packet(direction: &mut Direction, headers: &Headers, weight: Weight) {
+    direction.count(Class::of(headers), headers.cast(), weight, clock::now_ns());
+}
+
+/// Counts that a packet, counted before, is dropped.
+#[inline(always)]
+pub fn dropped(direction: &mut Direction, reason: Reason, weight: Weight) {
+    direction.count_drop(reason, weight.cell());
+}
+
+/// Counts a packet that went from one port to another.
+#[inline(always)]
+pub fn pair(pair: Pair, weight: Weight) {
+    let cell = weight.cell();
+    let sum = match PAIR_TABLE_PORTS.load() {
+        0 => PAIR_CELLS.get_ptr_mut(pair),
+        ports => PAIR_TABLE.get_ptr_mut(pair.index(ports)),
+    };
+    if let Some(sum) = sum {
+        // SAFETY: as for a port's counters.
+        unsafe { *sum += cell };
+    } else if PAIR_TABLE_PORTS.load() == 0 {
+        new_pair(pair, cell);
+    }
+}
+
+/// The first packet of a pair, on this CPU or on any.
+#[inline(always)]
+fn new_pair(pair: Pair, cell: Cell) {
+    if PAIR_CELLS.insert(pair, cell, BPF_NOEXIST.into()).is_ok() {
+        return;
+    }
+    // Another CPU made the entry in this moment, or there is no room for it.
+    let sum = PAIR_CELLS.get_ptr_mut(pair).or_else(|| PAIRS_MISSED.get_ptr_mut(0));
+    if let Some(sum) = sum {
+        // SAFETY: as for a port's counters.
+        unsafe { *sum += cell };
+    }
 }

@@ -1,0 +1,48 @@
+//! What the datapath decides on a packet.
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes the kernel's way.
+    Pass,
+    /// It ends here, and is counted under the reason.
+    Drop(Reason),
+}
+
+/// Why a packet was dropped. Every drop has one, and a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// Its source MAC address is not the interface's.
+    SpoofedMac,
+    /// Its source IPv4 or IPv6 address is none of the interface's.
+    SpoofedAddress,
+    /// An ARP packet that tells of another's address.
+    SpoofedArp,
+    /// An IPv6 neighbour discovery packet that tells of another's address, or
+    /// that a router is there.
+    SpoofedNeighbour,
+}
+
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 4] =
+        [Self::SpoofedMac, Self::SpoofedAddress, Self::SpoofedArp, Self::SpoofedNeighbour];
+
+    /// Reasons that the counters have room for, so that a new one does not change
+    /// their layout.
+    pub const ROOM: usize = 8;
+
+    /// One word or two, as they are shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SpoofedMac => "spoofed-mac",
+            Self::SpoofedAddress => "spoofed-address",
+            Self::SpoofedArp => "spoofed-arp",
+            Self::SpoofedNeighbour => "spoofed-neighbour",
+        }
+    }
+}
+
+const _: () = assert!(Reason::ALL.len() <= Reason::ROOM);

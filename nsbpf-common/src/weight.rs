@@ -1,0 +1,53 @@
+//! What a packet weighs on a wire: a GSO packet as the segments it becomes.
+
+use crate::packet::Segmentation;
+use crate::stats::Cell;
+
+/// Frames that a packet becomes, and their bytes.
+///
+/// All segments of a GSO packet but the last are as long as each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Frames, 1 or more.
+    pub packets: u32,
+    /// Bytes of each frame but the last.
+    pub frame_bytes: u32,
+    /// Bytes of the last frame.
+    pub last_bytes: u32,
+}
+
+impl Weight {
+    /// The weight of a frame of so many bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_frame(bytes: u32) -> Self {
+        Self { packets: 1, frame_bytes: bytes, last_bytes: bytes }
+    }
+
+    /// The weight of a GSO packet of so many bytes, of which so many are headers
+    /// that each segment gets.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_segments(bytes: u32, headers: u32, segmentation: Segmentation) -> Self {
+        let Segmentation { payload_bytes, segments } = segmentation;
+        let payload = bytes.saturating_sub(headers);
+        let packets = match segments {
+            0 => payload.div_ceil(payload_bytes).max(1),
+            segments => segments,
+        };
+        let before_last = (packets - 1).wrapping_mul(payload_bytes);
+        Self {
+            packets,
+            frame_bytes: headers + payload_bytes,
+            last_bytes: headers + payload.saturating_sub(before_last),
+        }
+    }
+
+    /// Packets and bytes, all together.
+    #[inline(always)]
+    #[must_use]
+    pub fn cell(self) -> Cell {
+        let before_last = u64::from(self.packets - 1) * u64::from(self.frame_bytes);
+        Cell { packets: self.packets.into(), bytes: before_last + u64::from(self.last_bytes) }
+    }
+}
