@@ -175,8 +175,10 @@ fn six_bytes<P: Packet + ?Sized>(packet: &P, offset: u16) -> u64 {
 }
 
 #[inline(always)]
-const fn number([a, b, c, d, e, f]: [u8; 6]) -> u64 {
-    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+fn number(bytes: [u8; 6]) -> u64 {
+    let [first, second, third, fourth, ..] = bytes;
+    let [.., fifth, sixth] = bytes;
+    u64::from_ne_bytes([first, second, third, fourth, fifth, sixth, 0, 0])
 }
 
 #[cfg(test)]

@@ -16,14 +16,14 @@ abi!(Pair, size = 4, align = 2);
 
 impl Pair {
     /// Its place in a table of so many ports: a row a port that packets come in
-    /// by, and a last one for [`OUTSIDE`]. Past the table's end for a pair that
-    /// it has no place for.
+    /// by, and a last one for [`OUTSIDE`] and whatever else is no port. Past the
+    /// table's end for a packet that goes out of no port.
     #[inline(always)]
     #[must_use]
     pub const fn index(self, ports: u16) -> u32 {
         let Self { from, to } = self;
-        let row = if from == OUTSIDE { ports } else { from };
-        if row > ports || to >= ports { u32::MAX } else { row as u32 * ports as u32 + to as u32 }
+        let row = if from > ports { ports } else { from };
+        if to >= ports { u32::MAX } else { row as u32 * ports as u32 + to as u32 }
     }
 
     /// Places of a table of so many ports.
@@ -53,8 +53,10 @@ mod tests {
                 }
             }
             assert!(taken.into_iter().all(|taken| taken));
-            for (from, to) in [(ports + 1, 0), (0, ports), (OUTSIDE, OUTSIDE)] {
-                assert_eq!(Pair { from, to }.index(ports), u32::MAX);
+            let bridge = Pair { from: OUTSIDE - 1, to: 0 };
+            assert_eq!(bridge.index(ports), Pair { from: OUTSIDE, to: 0 }.index(ports));
+            for to in [ports, OUTSIDE] {
+                assert_eq!(Pair { from: 0, to }.index(ports), u32::MAX);
             }
         }
     }

@@ -148,6 +148,20 @@ impl Size {
         Self::Longer,
     ];
 
+    /// From the first to the last length, in octets as RMON counts them.
+    #[must_use]
+    pub const fn octets(self) -> &'static str {
+        match self {
+            Self::UpTo64 => "0-64",
+            Self::UpTo127 => "65-127",
+            Self::UpTo255 => "128-255",
+            Self::UpTo511 => "256-511",
+            Self::UpTo1023 => "512-1023",
+            Self::UpTo1518 => "1024-1518",
+            Self::Longer => "1519-",
+        }
+    }
+
     /// Number of the size of a frame of so many bytes, frame check sequence not
     /// included.
     #[inline(always)]
@@ -155,19 +169,21 @@ impl Size {
     pub const fn of(frame_bytes: u32) -> usize {
         // A sum, not branches: the verifier would follow each of them to the
         // program's end.
-        (longer(frame_bytes, 60)
+        longer(frame_bytes, 60)
             + longer(frame_bytes, 123)
             + longer(frame_bytes, 251)
             + longer(frame_bytes, 507)
             + longer(frame_bytes, 1019)
-            + longer(frame_bytes, 1514)) as usize
+            + longer(frame_bytes, 1514)
     }
 }
 
 /// 1 if so many bytes are more than a limit, else 0.
 #[inline(always)]
-const fn longer(bytes: u32, limit: u64) -> u64 {
-    limit.wrapping_sub(bytes as u64) >> 63
+const fn longer(bytes: u32, limit: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "0 or 1")]
+    let longer = (limit.wrapping_sub(bytes as u64) >> 63) as usize;
+    longer
 }
 
 /// Which way a packet took to the other port.
@@ -188,6 +204,17 @@ pub enum Way {
 impl Way {
     /// Every way, in the order of its number.
     pub const ALL: [Self; 4] = [Self::Bridge, Self::Redirect, Self::Peer, Self::Xdp];
+
+    /// One word, as it is shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Redirect => "redirect",
+            Self::Peer => "peer",
+            Self::Xdp => "xdp",
+        }
+    }
 }
 
 impl Sub for Cell {

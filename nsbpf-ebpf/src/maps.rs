@@ -4,6 +4,7 @@
 //! value, sees code that nothing reaches, and takes it out.
 
 use aya_ebpf::Global;
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap};
 use nsbpf_common::guard::OwnAddress;
@@ -34,9 +35,11 @@ pub static PAIR_CELLS: PerCpuHashMap<Pair, Cell> = PerCpuHashMap::with_max_entri
 #[map]
 pub static PAIRS_MISSED: PerCpuArray<Cell> = PerCpuArray::with_max_entries(1, 0);
 
-/// Addresses that guarded ports may claim: a set. The loader sets its size.
+/// Addresses that guarded ports may claim: a set. It takes memory for those that
+/// it has.
 #[map]
-pub static OWN_ADDRESSES: HashMap<OwnAddress, u8> = HashMap::with_max_entries(1, 0);
+pub static OWN_ADDRESSES: HashMap<OwnAddress, u8> =
+    HashMap::with_max_entries(1 << 14, BPF_F_NO_PREALLOC);
 
 /// Scratch memory: what the parser found in the packet at hand. One entry is
 /// enough: all hooks run with bottom halves off, so that a CPU is done with one

@@ -42,6 +42,8 @@ pub enum Key {
     Address(LinkId, IpNet),
     /// Loaded programs and maps.
     Datapath,
+    /// What the programs know of a port, by its number.
+    Port(u16),
     /// A program at a hook, by the interface that it counts for.
     Hook(InterfaceId, HookPoint),
     /// That the host lets namespaces out.
@@ -81,6 +83,8 @@ pub enum Object {
     Address(Address),
     /// See [`Key::Datapath`].
     Datapath(Datapath),
+    /// See [`Key::Port`].
+    Port(Port),
     /// See [`Key::Hook`].
     Hook(Hook),
     /// See [`Key::Uplink`].
@@ -221,6 +225,32 @@ pub struct Datapath {
     pub port_base: u32,
     /// Ports that the maps have room for.
     pub port_capacity: u32,
+    /// Whether some port is guarded: the programs look at sources then.
+    pub guard: bool,
+    /// Whether some pair has no bridge.
+    pub direct_links: bool,
+}
+
+/// What the programs know of a port. As long as it is there, its counters go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    /// The MAC address that the lab gave the interface.
+    pub mac: [u8; 6],
+    /// The port at the other end of a pair without a bridge.
+    pub direct_peer: Option<u16>,
+    /// What it may claim, if it is guarded.
+    pub guard: Option<Guard>,
+}
+
+/// What a guarded port may claim besides its MAC address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Any IP address.
+    Mac,
+    /// Those IP addresses.
+    Addresses(BTreeSet<IpAddr>),
 }
 
 /// A hook of the device behind an interface.
@@ -317,6 +347,7 @@ impl Object {
             Self::Vlans(vlans) => Key::Vlans(vlans.of.clone()),
             Self::Address(address) => Key::Address(address.of.clone(), address.address),
             Self::Datapath(_) => Key::Datapath,
+            Self::Port(port) => Key::Port(port.number),
             Self::Hook(hook) => Key::Hook(hook.id.clone(), hook.point),
             Self::Uplink(_) => Key::Uplink,
             Self::Up(up) => Key::Up(up.id.clone()),
@@ -343,6 +374,7 @@ impl Object {
             | Self::Bridge(_)
             | Self::Veth(_)
             | Self::Datapath(_)
+            | Self::Port(_)
             | Self::Uplink(_) => None,
         }
     }
@@ -375,6 +407,7 @@ impl fmt::Display for Key {
             Self::Vlans(of) => write!(formatter, "VLANs of {of}"),
             Self::Address(of, address) => write!(formatter, "address {address} of {of}"),
             Self::Datapath => write!(formatter, "datapath"),
+            Self::Port(number) => write!(formatter, "port {number} of the datapath"),
             Self::Hook(id, HookPoint::TcIngress) => write!(formatter, "tc ingress of {id}"),
             Self::Hook(id, HookPoint::TcEgress) => write!(formatter, "tc egress of {id}"),
             Self::Hook(id, HookPoint::Xdp) => write!(formatter, "XDP of {id}"),

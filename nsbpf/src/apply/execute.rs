@@ -19,12 +19,12 @@ use rustix::io::Errno;
 
 use super::survey::Opened;
 use super::{ApplyError, Cause, Oversight, host_socket};
-use crate::datapath::{self, Programs};
+use crate::datapath::{self, Ports, Programs};
 use crate::lab::{InterfaceName, Name};
 use crate::net::socket::Request;
 use crate::net::{NetNs, NetlinkError, address, link, route};
 use crate::plan::Step;
-use crate::state::{Object, Route, State};
+use crate::state::{Datapath, Key, Object, Route, State};
 use crate::store::Store;
 use requests::{Requests, Sockets};
 
@@ -105,6 +105,9 @@ struct Executor<'a> {
     found: HashMap<Name, NetNs>,
     bridges: HashMap<InterfaceName, u16>,
     programs: Option<Programs>,
+    ports: Option<Ports>,
+    /// What is loaded.
+    datapath: Option<Datapath>,
     state: &'a State,
     /// The lab's folder goes too, and takes namespaces and pins with it.
     folder_goes: bool,
@@ -138,6 +141,11 @@ impl<'a> Executor<'a> {
             found,
             bridges: bridges.collect(),
             programs: None,
+            ports: None,
+            datapath: match state.objects.get(&Key::Datapath) {
+                Some(Object::Datapath(datapath)) => Some(datapath.clone()),
+                _ => None,
+            },
             state,
             folder_goes: steps.iter().any(|step| matches!(step, Step::Remove(Object::Folder(_)))),
         })
@@ -200,7 +208,7 @@ impl<'a> Executor<'a> {
             }
             Step::Remove(Object::Folder(_)) => {
                 self.sockets.namespaces.clear();
-                self.programs = None;
+                (self.programs, self.ports, self.datapath) = (None, None, None);
                 self.store.remove_folder().map_err(|error| fail(error.into()))
             }
             Step::Change { to: Object::Netns(netns), .. } => {
@@ -231,13 +239,21 @@ impl<'a> Executor<'a> {
                 let programs =
                     Programs::load(self.store, to).map_err(|error| fail(error.into()))?;
                 self.programs = Some(programs);
+                self.ports = None;
+                self.datapath = Some(to.clone());
                 Ok(())
             }
             // Goes with the folder.
             Step::Remove(Object::Datapath(_)) if self.folder_goes => Ok(()),
             Step::Remove(Object::Datapath(_)) => {
-                self.programs = None;
+                (self.programs, self.ports, self.datapath) = (None, None, None);
                 datapath::unload(self.store).map_err(|error| fail(error.into()))
+            }
+            Step::Add(Object::Port(to)) | Step::Change { to: Object::Port(to), .. } => {
+                self.ports(step)?.set(to).map_err(|error| fail(error.into()))
+            }
+            Step::Remove(Object::Port(from)) => {
+                self.ports(step)?.forget(from.number).map_err(|error| fail(error.into()))
             }
             Step::Add(Object::Uplink(to)) | Step::Change { to: Object::Uplink(to), .. } => {
                 self.set_uplink(step, to)
@@ -255,6 +271,18 @@ impl<'a> Executor<'a> {
             }
             _ => Err(impossible(step, "there is no way to do this step")),
         }
+    }
+
+    /// What the loaded programs know of ports.
+    fn ports(&mut self, step: &Step) -> Result<&mut Ports, ApplyError> {
+        let ports = match (self.ports.take(), &self.datapath) {
+            (Some(ports), _) => ports,
+            (None, Some(datapath)) => {
+                Ports::open(self.store, datapath).map_err(|error| failed(step, error))?
+            }
+            (None, None) => return Err(impossible(step, "no programs are loaded")),
+        };
+        Ok(self.ports.insert(ports))
     }
 
     fn slot(&self, step: &Step) -> Result<Slot, ApplyError> {

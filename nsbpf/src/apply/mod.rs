@@ -371,6 +371,7 @@ fn restorable(before: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
                 Object::Address(address) => address.ours,
                 Object::Folder(_)
                 | Object::Vlans(_)
+                | Object::Port(_)
                 | Object::Uplink(_)
                 | Object::Up(_)
                 | Object::Flood(_)

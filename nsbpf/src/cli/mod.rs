@@ -1,6 +1,7 @@
 //! The command line: one file a verb. The only place that prints.
 
 mod check;
+mod counters;
 mod doctor;
 mod down;
 mod exec;
@@ -10,9 +11,11 @@ mod graph;
 mod interrupt;
 mod lab_file;
 mod ls;
+mod matrix;
 mod plan;
 mod privilege;
 mod progress;
+mod quantity;
 mod replace;
 mod run;
 mod say;
@@ -62,6 +65,8 @@ enum Verb {
     Show(show::Show),
     /// Show the counters of a lab that is up
     Stats(stats::Stats),
+    /// Show who sent how much to whom
+    Matrix(matrix::Matrix),
     /// Draw a lab as a graph
     Graph(graph::Graph),
     /// Check that a lab does what its file expects: exit code 1 if not
@@ -104,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Ls(ls) => ls.run(),
         Verb::Show(show) => show.run(),
         Verb::Stats(stats) => stats.run(),
+        Verb::Matrix(matrix) => matrix.run(),
         Verb::Graph(graph) => graph.run(),
         Verb::Check(check) => check.run(),
         Verb::Exec(exec) => exec.run(),

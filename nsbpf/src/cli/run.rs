@@ -11,6 +11,7 @@ use clap::Args;
 use futures_util::FutureExt as _;
 use tokio::task::{JoinError, spawn_blocking};
 
+use super::counters::{Frame, ping_line};
 use super::exit::{Unmet, broken_pipe};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
@@ -18,7 +19,7 @@ use super::say::{millis, say_down, size};
 use super::screen::Screen;
 use super::settings::SettingsArgs;
 use super::verdict::verdicts;
-use super::view::{Format, Frame, interval, ping_line};
+use super::view::{Format, interval};
 use super::{lab_file, privilege};
 use crate::apply::{self, ApplyError, Converged, Opened};
 use crate::datapath::KernelLog;
@@ -169,7 +170,8 @@ impl Run {
             }
             let interfaces = watch.read()?;
             let (lab, elapsed) = (lab.name.to_string(), Some(up_since.elapsed()));
-            screen.show(Frame { lab, elapsed, interfaces, pings: pingers.reports() });
+            let pings = pingers.reports();
+            screen.show(Frame { lab, elapsed, detail: false, interfaces, pings });
         }
         // What a lab expects decides; pings do where it expects nothing.
         if !met {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::view::{Format, Frame, View};
+use super::counters::Frame;
+use super::view::{Format, View};
 
 /// Frames and lines that wait for a slow reader at most; later frames are left
 /// out.

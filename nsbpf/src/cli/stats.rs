@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 
+use super::counters::Frame;
 use super::privilege;
-use super::view::{Format, Frame, View, interval};
+use super::view::{Format, View, interval};
 use crate::apply::survey;
 use crate::lab::Name;
 use crate::observe::stats::Watch;
@@ -22,6 +23,9 @@ pub(super) struct Stats {
     #[arg(long, value_name = "INTERVAL", value_parser = interval, num_args = 0..=1,
         default_missing_value = "1s", require_equals = true)]
     watch: Option<Duration>,
+    /// Show all that is counted of each interface: protocols, sizes, ways, drops
+    #[arg(long)]
+    detail: bool,
     /// How to show them
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -30,7 +34,7 @@ pub(super) struct Stats {
 impl Stats {
     pub(super) fn run(self) -> anyhow::Result<()> {
         privilege::prepare()?;
-        let Self { lab, watch: again, format } = self;
+        let Self { lab, watch: again, detail, format } = self;
         let store = Store::new(&lab);
         let state = survey(&store)?.state;
         if state.objects.is_empty() {
@@ -43,7 +47,7 @@ impl Stats {
         let mut view = View::new(format);
         loop {
             let (lab, interfaces) = (lab.to_string(), watch.read()?);
-            view.show(&Frame { lab, elapsed: None, interfaces, pings: Vec::new() })?;
+            view.show(&Frame { lab, elapsed: None, detail, interfaces, pings: Vec::new() })?;
             match again {
                 // Nothing has to be taken back: a signal ends it as it ends anything.
                 Some(interval) => std::thread::sleep(interval),

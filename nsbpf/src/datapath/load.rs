@@ -10,8 +10,9 @@ use aya::programs::links::FdLink;
 use aya::programs::{Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
+use nsbpf_common::pair::Pair;
 
-use super::{DatapathError, OBJECT};
+use super::{DatapathError, OBJECT, probe};
 use crate::state::{Datapath, IngressHook};
 use crate::store::Store;
 
@@ -23,6 +24,27 @@ pub const TC_EGRESS: &str = "tc_egress";
 pub(super) const XDP_INGRESS: &str = "xdp_ingress";
 /// Maps that outlive this process.
 pub(super) const PORT_STATS: &str = "PORT_STATS";
+pub(super) const PORT_CONFIGS: &str = "PORT_CONFIGS";
+pub(super) const OWN_ADDRESSES: &str = "OWN_ADDRESSES";
+pub(super) const PAIR_TABLE: &str = "PAIR_TABLE";
+pub(super) const PAIR_CELLS: &str = "PAIR_CELLS";
+pub(super) const PAIRS_MISSED: &str = "PAIRS_MISSED";
+const PINNED_MAPS: [&str; 6] =
+    [PORT_STATS, PORT_CONFIGS, OWN_ADDRESSES, PAIR_TABLE, PAIR_CELLS, PAIRS_MISSED];
+
+/// Ports for which every pair has a cell of its own: that is 1 MiB a processor.
+/// In larger labs most pairs never meet.
+const MAX_TABLE_PORTS: u32 = 256;
+/// Pairs of a larger lab that the matrix has room for.
+const PAIR_CAPACITY: u32 = 1 << 16;
+
+/// Ports that `PAIR_TABLE` has rows for; 0 where `PAIR_CELLS` is the matrix.
+pub(super) fn pair_table_ports(datapath: &Datapath) -> u16 {
+    match u16::try_from(datapath.port_capacity) {
+        Ok(ports) if datapath.port_capacity <= MAX_TABLE_PORTS => ports,
+        _ => 0,
+    }
+}
 
 /// The programs of a lab, loaded.
 pub struct Programs {
@@ -62,15 +84,30 @@ impl Programs {
         let pins = store.pins();
         // 0 takes every log statement out of the programs.
         let log_level = if datapath.log { aya_log::Level::Debug as u8 } else { 0 };
+        let [guard, direct_links] = [datapath.guard, datapath.direct_links].map(u8::from);
+        let table_ports = pair_table_ports(datapath);
+        let (table, pairs) = match table_ports {
+            0 => (1, PAIR_CAPACITY),
+            ports => (Pair::table_length(ports), 1),
+        };
         let mut ebpf = EbpfLoader::new()
             .override_global("PORT_BASE", &datapath.port_base, true)
+            .override_global("GUARD", &guard, true)
+            .override_global("DIRECT_LINKS", &direct_links, true)
+            .override_global("PAIR_TABLE_PORTS", &table_ports, true)
+            .override_global("COARSE_CLOCK", &u8::from(probe::has_coarse_clock()), true)
             .override_global(aya_log::LEVEL, &log_level, true)
             .map_max_entries(PORT_STATS, datapath.port_capacity)
+            .map_max_entries(PORT_CONFIGS, datapath.port_capacity)
+            .map_max_entries(PAIR_TABLE, table)
+            .map_max_entries(PAIR_CELLS, pairs)
             .load(OBJECT)
             .map_err(Box::new)?;
-        let map = ebpf.map(PORT_STATS).ok_or(DatapathError::Missing(PORT_STATS))?;
-        let path = pins.join(PORT_STATS);
-        map.pin(&path).map_err(pin_error(&path))?;
+        for name in PINNED_MAPS {
+            let map = ebpf.map(name).ok_or(DatapathError::Missing(name))?;
+            let path = pins.join(name);
+            map.pin(&path).map_err(pin_error(&path))?;
+        }
         let ingress = match datapath.ingress {
             IngressHook::Tc => TC_INGRESS,
             IngressHook::Xdp => XDP_INGRESS,
@@ -177,7 +214,9 @@ pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
         IngressHook::Tc => ids.tc_ingress,
         IngressHook::Xdp => ids.xdp,
     };
-    let whole = ingress.is_some() && ids.tc_egress.is_some() && pins.join(PORT_STATS).exists();
+    let whole = ingress.is_some()
+        && ids.tc_egress.is_some()
+        && PINNED_MAPS.iter().all(|name| pins.join(name).exists());
     whole.then_some((datapath, ids))
 }
 

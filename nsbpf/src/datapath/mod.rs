@@ -6,6 +6,8 @@
 
 mod load;
 mod log;
+mod pairs;
+mod ports;
 mod probe;
 mod stats;
 mod trial;
@@ -22,6 +24,8 @@ pub use self::log::KernelLog;
 pub use load::{
     ProgramIds, Programs, TC_EGRESS, TC_INGRESS, detach_xdp, has_xdp_link, observe, unload,
 };
+pub use pairs::PairsReader;
+pub use ports::Ports;
 pub use probe::{Missing, probe};
 pub use stats::StatsReader;
 pub use trial::Trial;

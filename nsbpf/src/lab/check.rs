@@ -15,7 +15,8 @@ use super::route::{self, Device};
 use super::segment::{Clash, Owner, Segment, SegmentId, Subnets};
 use super::spec::LabSpec;
 use super::{
-    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, sysctl,
+    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, guard,
+    sysctl,
 };
 
 /// Checks a lab. All problems are collected: one run shows them all.
@@ -42,9 +43,14 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
     let addresses =
         Addresses::plan(&mut bridges, &drafts, &attached, &asked, &mut problems).of_interfaces;
     let bridges: Vec<Bridge> = bridges.into_iter().map(|draft| draft.bridge).collect();
+    let router = |member: &&Member<'_>| member.spec.router.as_ref().is_some_and(|on| on.value);
+    let routers: HashSet<&Name> =
+        members.iter().filter(router).map(|member| &member.name).collect();
     let mut interfaces: HashMap<Name, Vec<Interface>> = HashMap::new();
     for ((draft, attached), addresses) in drafts.iter().zip(attached).zip(addresses) {
         let Some(Attached { attachment, mtu }) = attached else { continue };
+        let router = routers.contains(&draft.id.namespace);
+        let guard = guard::check(draft.spec.guard.as_ref(), &draft.id, router, &mut problems);
         let mac = draft.spec.mac.as_ref().and_then(|text| mac(text, &mut problems));
         interfaces.entry(draft.id.namespace.clone()).or_default().push(Interface {
             name: draft.id.interface.clone(),
@@ -53,6 +59,7 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
             mtu,
             addresses,
             up: draft.spec.up.unwrap_or(true),
+            guard,
         });
     }
     let places = BridgePlaces::of(&bridges);

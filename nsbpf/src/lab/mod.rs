@@ -10,6 +10,7 @@ mod bridge;
 mod check;
 mod count;
 mod expect;
+mod guard;
 mod name;
 mod problem;
 mod route;
@@ -136,6 +137,17 @@ pub struct Interface {
     pub addresses: Vec<IpNet>,
     /// Whether it is up.
     pub up: bool,
+    /// Whether what it sends is dropped when it claims to be another.
+    pub guard: Option<Guard>,
+}
+
+/// What a guarded interface may not claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Another's MAC address.
+    Mac,
+    /// Another's MAC or IP address.
+    Addresses,
 }
 
 /// What the other end of an interface's veth pair is.

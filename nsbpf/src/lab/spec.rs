@@ -15,9 +15,9 @@ use super::DEFAULT_MTU;
 use super::bridge::{DEFAULT_FORWARD_DELAY, DEFAULT_VLAN};
 use super::problem::{Problem, nearest};
 use super::schema::kind::{
-    AddressText, ContainerText, Count, ForwardDelay, GatewayText, InterfaceNameText, MacText, Mtu,
-    NameText, NetnsText, PeerText, Pid, Port, SubnetText, SysctlNameText, SysctlValue, Text, Vlan,
-    VlanRange, WordsText,
+    AddressText, ContainerText, Count, ForwardDelay, GatewayText, GuardText, InterfaceNameText,
+    MacText, Mtu, NameText, NetnsText, PeerText, Pid, Port, SubnetText, SysctlNameText,
+    SysctlValue, Text, Vlan, VlanRange, WordsText,
 };
 use super::schema::{self, Mapping};
 use super::words::Words;
@@ -189,6 +189,12 @@ pub(super) struct InterfaceSpec {
     /// Whether the port reaches only ports that are not isolated. `false` if not said.
     #[schemars(with = "Option<bool>", extend("default" = false))]
     pub(super) isolated: Option<Spanned<bool>>,
+    /// What is dropped when the interface sends it, and counted: with `true` packets that claim
+    /// another's MAC or IP address (or tell of one by ARP or IPv6 neighbour discovery), with `mac`
+    /// those that claim another's MAC address, which is the choice for a router. `false` if not
+    /// said.
+    #[schemars(with = "Option<GuardText>", extend("default" = false))]
+    pub(super) guard: Option<Spanned<String>>,
     /// MAC address inside the namespace; unicast. If not said it follows from the lab's slot.
     #[schemars(with = "Option<MacText>")]
     pub(super) mac: Option<Spanned<String>>,

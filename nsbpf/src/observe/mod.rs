@@ -7,3 +7,4 @@ pub mod pings;
 pub mod reach;
 pub mod stats;
 pub mod topology;
+pub mod traffic;

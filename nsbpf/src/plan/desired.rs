@@ -11,9 +11,9 @@ use nsbpf_common::port::{self, Slot};
 use super::PlanError;
 use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name};
 use crate::state::{
-    Address, Adopted, Bridge, BridgeOptions, BridgePort, Datapath, Device, End, Far, Flood, Hook,
-    HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Peer, Place, PortVlans,
-    Route, State, Sysctl, Tagging, Up, Uplink, Veth,
+    Address, Adopted, Bridge, BridgeOptions, BridgePort, Datapath, Device, End, Far, Flood, Guard,
+    Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Peer, Place, Port,
+    PortVlans, Route, State, Sysctl, Tagging, Up, Uplink, Veth,
 };
 use number::Numbers;
 
@@ -80,7 +80,14 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
             log: settings.log,
             port_base: slot.base(),
             port_capacity,
+            guard: lab.interfaces().any(|(_, interface)| interface.guard.is_some()),
+            direct_links: lab
+                .interfaces()
+                .any(|(_, interface)| matches!(interface.attachment, Attachment::Peer(_))),
         }));
+        for (id, interface) in lab.interfaces() {
+            desired.port(&id, interface, &ports);
+        }
     }
     Ok(desired.objects)
 }
@@ -168,14 +175,13 @@ impl Desired<'_> {
         ports: &HashMap<InterfaceId, u16>,
     ) {
         let number = ports.get(id).copied().unwrap_or_default();
-        let mac = interface.mac.unwrap_or_else(|| self.slot.mac(number, port::End::Namespace));
+        let mac = self.mac(id, number);
         let near = Some(self.end(id.interface.as_str(), mac, interface.mtu));
         let far = match &interface.attachment {
             Attachment::Peer(other) if other < id => return,
             Attachment::Peer(other) => {
                 let number = ports.get(other).copied().unwrap_or_default();
-                let theirs = self.macs.get(other).copied();
-                let mac = theirs.unwrap_or_else(|| self.slot.mac(number, port::End::Namespace));
+                let mac = self.mac(other, number);
                 let end = self.end(other.interface.as_str(), mac, interface.mtu);
                 Far::Peer(Peer { id: other.clone(), number, end })
             }
@@ -232,6 +238,37 @@ impl Desired<'_> {
         if interface.up {
             self.add(Object::Up(Up { id: id.clone(), device }));
         }
+    }
+
+    /// What the programs are to know of an interface's port.
+    fn port(
+        &mut self,
+        id: &InterfaceId,
+        interface: &lab::Interface,
+        ports: &HashMap<InterfaceId, u16>,
+    ) {
+        let number = ports.get(id).copied().unwrap_or_default();
+        let mac = self.mac(id, number);
+        let direct_peer = match &interface.attachment {
+            Attachment::Peer(other) => ports.get(other).copied(),
+            Attachment::Port(_) => None,
+        };
+        let guard = interface.guard.map(|guard| match guard {
+            lab::Guard::Mac => Guard::Mac,
+            lab::Guard::Addresses => {
+                // The kernel gives it the other one.
+                let addresses = interface.addresses.iter().copied().chain([link_local(mac)]);
+                Guard::Addresses(addresses.map(|address| address.addr()).collect())
+            }
+        });
+        self.add(Object::Port(Port { number, mac, direct_peer, guard }));
+    }
+
+    /// The MAC address of an interface, which the lab says or which follows from
+    /// its number.
+    fn mac(&self, id: &InterfaceId, number: u16) -> [u8; 6] {
+        let said = self.macs.get(id).copied();
+        said.unwrap_or_else(|| self.slot.mac(number, port::End::Namespace))
     }
 
     fn device(&self, link: &LinkId) -> Option<Device> {

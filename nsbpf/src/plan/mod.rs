@@ -205,6 +205,7 @@ fn parents(object: &Object) -> Vec<Key> {
         Object::Stray(Stray { place: Place::Netns(name), .. }) => Some(Key::Netns(name.clone())),
         Object::Vlans(vlans) => Some(Key::Bridge(vlans.bridge.clone())),
         Object::Flood(flood) => Some(Key::Bridge(flood.bridge.clone())),
+        Object::Port(_) => Some(Key::Datapath),
         _ => None,
     };
     link.into_iter().chain(other).collect()
@@ -269,6 +270,7 @@ fn alters(from: &Object, to: &Object) -> bool {
         (Object::Hook(from), Object::Hook(to)) => from.device == to.device,
         (Object::Route(_), Object::Route(_))
         | (Object::Sysctl(_), Object::Sysctl(_))
+        | (Object::Port(_), Object::Port(_))
         | (Object::Vlans(_), Object::Vlans(_))
         | (Object::Flood(_), Object::Flood(_))
         | (Object::Uplink(_), Object::Uplink(_)) => true,

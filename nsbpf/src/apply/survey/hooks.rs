@@ -5,7 +5,7 @@ use nsbpf_common::port::Slot;
 use super::links::Known;
 use super::{Survey, failed, insert};
 use crate::apply::{ApplyError, Cause};
-use crate::datapath::{self, ProgramIds};
+use crate::datapath::{self, Ports, ProgramIds};
 use crate::net::Netlink;
 use crate::net::filter::{self, TcHook};
 use crate::state::{Hook, HookPoint, Object, Objects, Place};
@@ -20,6 +20,10 @@ pub(super) fn look(
 ) -> Result<(), ApplyError> {
     let ids = match datapath::observe(store) {
         Some((datapath, ids)) => {
+            let ports = Ports::open(store, &datapath).and_then(|ports| ports.all());
+            for port in ports.map_err(failed("the ports of the datapath"))? {
+                insert(&mut survey.state.objects, Object::Port(port));
+            }
             insert(&mut survey.state.objects, Object::Datapath(datapath));
             ids
         }

@@ -55,6 +55,12 @@ kind!(
     })
 );
 
+kind!(
+    /// What a guarded interface may not claim.
+    GuardText,
+    json_schema!({ "enum": [true, false, "mac"] })
+);
+
 /// What [`Name`](super::Name) takes, but for its length.
 const NAME: &str = "[A-Za-z0-9_][A-Za-z0-9_.-]*";
 
