@@ -7,6 +7,7 @@
 mod alias;
 mod execute;
 mod leftovers;
+mod marks;
 mod moved;
 mod survey;
 
