@@ -61,7 +61,7 @@ pub fn leftovers() -> Result<Leftovers, ApplyError> {
 /// Deletes a link that is nobody's. One that is gone is no error.
 pub fn delete_stray(stray: &Stray) -> Result<(), ApplyError> {
     match host_socket()?.request(link::delete(stray.ifindex)) {
-        Err(error) if error.errno() == Some(rustix::io::Errno::NODEV) => Ok(()),
+        Err(error) if error.is_gone() => Ok(()),
         done => done.map_err(|error| ApplyError::Step {
             verb: "remove",
             key: Key::Stray(stray.place.clone(), stray.ifindex),
