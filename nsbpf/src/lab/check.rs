@@ -83,11 +83,9 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
 }
 
 fn lab_name(typed: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Name> {
-    let refuse = |error: super::NameError| {
-        let title = format!("`{}` cannot be the name of a lab", typed.value);
-        problems.push(Problem::new(title, typed.referenced).label(error.to_string()));
-    };
-    Name::new(&typed.value).map_err(refuse).ok()
+    Name::new(&typed.value)
+        .map_err(|why| problems.push(Problem::name(&typed.value, "a lab", typed.referenced, why)))
+        .ok()
 }
 
 fn drafts<'a>(members: &[Member<'a>], problems: &mut Vec<Problem>) -> Vec<attach::Draft<'a>> {
@@ -100,9 +98,8 @@ fn drafts<'a>(members: &[Member<'a>], problems: &mut Vec<Problem>) -> Vec<attach
                     let id = InterfaceId { namespace: member.name.clone(), interface };
                     drafts.push(attach::Draft { id, place, spec });
                 }
-                Err(error) => {
-                    let title = format!("`{}` cannot be the name of an interface", name.value);
-                    problems.push(Problem::new(title, place).label(error.to_string()));
+                Err(why) => {
+                    problems.push(Problem::name(&name.value, "an interface", place, why));
                 }
             }
         }
