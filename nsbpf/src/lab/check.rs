@@ -15,7 +15,7 @@ use super::route::{self, Device};
 use super::segment::{Clash, Owner, Segment, SegmentId, Subnets};
 use super::spec::LabSpec;
 use super::{
-    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, sysctl,
+    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, mac, sysctl,
 };
 
 /// Checks a lab. All problems are collected: one run shows them all.
@@ -45,11 +45,10 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
     let mut interfaces: HashMap<Name, Vec<Interface>> = HashMap::new();
     for ((draft, attached), addresses) in drafts.iter().zip(attached).zip(addresses) {
         let Some(Attached { attachment, mtu }) = attached else { continue };
-        let mac = draft.spec.mac.as_ref().and_then(|text| mac(text, &mut problems));
         interfaces.entry(draft.id.namespace.clone()).or_default().push(Interface {
             name: draft.id.interface.clone(),
             attachment,
-            mac,
+            mac: draft.mac,
             mtu,
             addresses,
             up: draft.spec.up.unwrap_or(true),
@@ -96,7 +95,8 @@ fn drafts<'a>(members: &[Member<'a>], problems: &mut Vec<Problem>) -> Vec<attach
             match InterfaceName::new(&name.value) {
                 Ok(interface) => {
                     let id = InterfaceId { namespace: member.name.clone(), interface };
-                    drafts.push(attach::Draft { id, place, spec });
+                    let mac = spec.mac.as_ref().and_then(|typed| mac::check(typed, problems));
+                    drafts.push(attach::Draft { id, place, mac, spec });
                 }
                 Err(why) => {
                     problems.push(Problem::name(&name.value, "an interface", place, why));
@@ -145,8 +145,7 @@ impl Addresses {
             plan.own_subnets(&draft.id.namespace, number, &asked[number], problems);
             let Some(segment) = segment else { continue };
             plan.written(segment, &asked[number], problems);
-            if let Some(typed) = &draft.spec.mac
-                && let Some(mac) = mac(typed, &mut Vec::new())
+            if let (Some(typed), Some(mac)) = (&draft.spec.mac, draft.mac)
                 && !plan.segments.entry(segment.clone()).or_default().add_mac(mac)
             {
                 let title = format!("`{}` is there twice", typed.value);
@@ -368,26 +367,4 @@ fn device_names(bridges: &[Bridge], namespaces: &[Namespace], problems: &mut Vec
             take(Some(&namespace.name), interface.name.clone(), format!("interface {id}"));
         }
     }
-}
-
-fn mac(text: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<[u8; 6]> {
-    let bytes: Option<Vec<u8>> = text
-        .value
-        .split(':')
-        .map(|byte| {
-            let digits = byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
-            digits.then(|| u8::from_str_radix(byte, 16).ok()).flatten()
-        })
-        .collect();
-    let mac = bytes.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
-    let problem = match mac {
-        None => "is no MAC address",
-        Some(mac) if mac == [0; 6] => "stands for no address",
-        Some([first, ..]) if first & 1 != 0 => "is a multicast address",
-        Some(mac) => return Some(mac),
-    };
-    let title = format!("`{}` {problem}", text.value);
-    let help = "write `02:00:00:00:00:01`, say";
-    problems.push(Problem::new(title, text.referenced).help(help));
-    None
 }

@@ -10,6 +10,7 @@ mod bridge;
 mod check;
 mod count;
 mod expect;
+mod mac;
 mod name;
 mod problem;
 mod route;
