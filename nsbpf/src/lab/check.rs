@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnet::IpNet;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
 use super::address::{self, Asked};
 use super::attach::{self, Attached};
@@ -41,6 +41,7 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         .collect::<Vec<_>>();
     let addresses =
         Addresses::plan(&mut bridges, &drafts, &attached, &asked, &mut problems).of_interfaces;
+    device_names(&bridges, &drafts, &attached, &mut problems);
     let bridges: Vec<Bridge> = bridges.into_iter().map(|draft| draft.bridge).collect();
     let mut interfaces: HashMap<Name, Vec<Interface>> = HashMap::new();
     for ((draft, attached), addresses) in drafts.iter().zip(attached).zip(addresses) {
@@ -63,7 +64,6 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         })
         .collect();
     namespaces.extend(namespaces_of_bridges(&bridges, &namespaces));
-    device_names(&bridges, &namespaces, &mut problems);
     // One that is wrong with a namespace is wrong with each of its count.
     let mut seen = HashSet::new();
     problems.retain(|problem| {
@@ -343,28 +343,33 @@ fn namespaces_of_bridges(bridges: &[Bridge], namespaces: &[Namespace]) -> Vec<Na
 
 /// Names of devices that would be in one namespace, of the lab or the host's:
 /// bridges, ports, which have shortened names, and interfaces.
-fn device_names(bridges: &[Bridge], namespaces: &[Namespace], problems: &mut Vec<Problem>) {
-    let mut taken: HashMap<(Option<&Name>, InterfaceName), String> = HashMap::new();
-    let mut take = |place, name: InterfaceName, what: String| {
-        if let Some(other) = taken.insert((place, name.clone()), what.clone()) {
-            let title = format!("{what} and {other} would both be called `{name}`");
-            problems.push(Problem::new(title, Location::UNKNOWN).help("rename one of them"));
-        }
-    };
+fn device_names(
+    bridges: &[bridge::Draft],
+    drafts: &[attach::Draft<'_>],
+    attached: &[Option<Attached>],
+    problems: &mut Vec<Problem>,
+) {
     let places: HashMap<&InterfaceName, Option<&Name>> =
-        bridges.iter().map(|bridge| (&bridge.name, bridge.namespace.as_ref())).collect();
-    for bridge in bridges {
-        take(bridge.namespace.as_ref(), bridge.name.clone(), format!("bridge `{}`", bridge.name));
-    }
-    for namespace in namespaces {
-        for interface in &namespace.interfaces {
-            let id = format!("{}/{}", namespace.name, interface.name);
-            if let Attachment::Port(port) = &interface.attachment {
-                let place = places.get(&port.bridge).copied().flatten();
-                let name = InterfaceName::of_port(&namespace.name, &interface.name);
-                take(place, name, format!("the bridge's end of {id}"));
+        bridges.iter().map(|draft| (&draft.bridge.name, draft.bridge.namespace.as_ref())).collect();
+    // No two bridges have one name.
+    let mut taken: HashMap<(Option<&Name>, InterfaceName), String> = places
+        .iter()
+        .map(|(name, place)| ((*place, (*name).clone()), format!("bridge `{name}`")))
+        .collect();
+    for (draft, attached) in drafts.iter().zip(attached) {
+        let Some(Attached { attachment, .. }) = attached else { continue };
+        let InterfaceId { namespace, interface } = &draft.id;
+        let mut take = |place, name: InterfaceName, what: String| {
+            if let Some(other) = taken.insert((place, name.clone()), what.clone()) {
+                let title = format!("{what} and {other} would both be called `{name}`");
+                problems.push(Problem::new(title, draft.place).help("rename one of them"));
             }
-            take(Some(&namespace.name), interface.name.clone(), format!("interface {id}"));
+        };
+        if let Attachment::Port(port) = attachment {
+            let place = places.get(&port.bridge).copied().flatten();
+            let name = InterfaceName::of_port(namespace, interface);
+            take(place, name, format!("the bridge's end of {}", draft.id));
         }
+        take(Some(namespace), interface.clone(), format!("interface {}", draft.id));
     }
 }

@@ -62,6 +62,10 @@ fn mistakes_are_named_at_their_place() {
             "lab.yaml:3:12: `much-too-long-a-name` cannot be the name of a bridge",
         ),
         (
+            "name: a\nbridges: { br0: {}, n-e: {} }\nnamespaces:\n  n: { interfaces: { e: { bridge: br0 } } }\n",
+            "lab.yaml:4:22: the bridge's end of n/e and bridge `n-e` would both be called `n-e`; rename one of them",
+        ),
+        (
             "name: a\n",
             "lab.yaml:1:7: the lab has no namespace; add one under `namespaces:`, as `vnet0: {}`",
         ),
