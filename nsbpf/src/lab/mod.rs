@@ -225,12 +225,4 @@ impl Lab {
 }
 
 #[cfg(test)]
-mod expect_tests;
-#[cfg(test)]
-mod fuzz;
-#[cfg(test)]
-mod large_tests;
-#[cfg(test)]
-mod schema_tests;
-#[cfg(test)]
 mod tests;

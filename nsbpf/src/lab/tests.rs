@@ -1,3 +1,10 @@
+//! What a lab means, and what is told of one that cannot be.
+
+mod expect;
+mod fuzz;
+mod large;
+mod schema;
+
 use super::*;
 
 const QUICKSTART: &str = include_str!("../../../labs/quickstart.yaml");
