@@ -12,6 +12,7 @@
     reason = "sizes are small, and every test has one type"
 )]
 
+mod adopted;
 mod bench;
 mod check;
 mod command;
@@ -57,6 +58,7 @@ fn main() {
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,
+        adopted::TESTS,
         edits::TESTS,
         guests::TESTS,
         random::TESTS,
