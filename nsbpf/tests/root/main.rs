@@ -33,6 +33,7 @@ mod random;
 mod ready;
 mod refusals;
 mod run;
+mod tables;
 mod tracer;
 mod truth;
 mod uplink;
@@ -68,6 +69,7 @@ fn main() {
         exec::TESTS,
         doctor::TESTS,
         forwarding::TESTS,
+        tables::TESTS,
         uplink::TESTS,
         vlan::TESTS,
         kill_points::TESTS,
@@ -80,7 +82,7 @@ fn main() {
             let trial = Trial::test(name, move || isolation::isolated(test));
             let here = why_not
                 .or_else(|| doctor::why_not(name))
-                .or_else(|| uplink::why_not(name))
+                .or_else(|| tables::why_not(name))
                 .or_else(|| vlan::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
