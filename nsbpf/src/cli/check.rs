@@ -5,16 +5,17 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Unmet, Usage};
+use super::no_lab::no_lab;
 use super::privilege;
 use super::say::say;
 use super::verdict::{matrix_text, verdicts};
 use super::view::Format;
-use crate::lab::{Lab, Name, nearest};
+use crate::lab::{Lab, Name};
 use crate::observe::expectations::{self, ExpectationReport};
 use crate::observe::matrix::{self, MAX_PAIRS, MatrixReport};
 use crate::observe::reach::{Reach, TOGETHER};
@@ -115,10 +116,7 @@ impl Check {
 fn read(store: &Store) -> anyhow::Result<Lab> {
     let lab = store.lab();
     if !store.has_folder()? {
-        let labs = Store::labs()?;
-        let help = nearest(lab.as_str(), labs.iter().map(Name::as_str));
-        let help = help.unwrap_or_else(|| "no lab is up".to_owned());
-        bail!("there is no lab `{lab}`: {help}");
+        return Err(no_lab(lab));
     }
     let source = store.lab_source()?.with_context(|| {
         format!(

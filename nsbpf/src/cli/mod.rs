@@ -10,6 +10,7 @@ mod graph;
 mod interrupt;
 mod lab_file;
 mod ls;
+mod no_lab;
 mod plan;
 mod privilege;
 mod progress;

@@ -163,6 +163,7 @@ fn show() -> Result<(), Failed> {
     let text = ran(&["show", "router"]);
     assert!(text.contains("  namespace router, router\n"), "{text}");
     assert!(text.contains("    route to 0.0.0.0/0 via 10.1.0.254 (eth0)\n"), "{text}");
+    assert!(ended(&["graph", "ruoter"], 1).err.contains("did you mean `router`?"));
     ran(&["down", "router"]);
     assert!(ended(&["show", "router"], 1).err.contains("there is no lab `router`"));
     Ok(())
