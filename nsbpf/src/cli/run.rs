@@ -11,7 +11,7 @@ use clap::Args;
 use futures_util::FutureExt as _;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::exit::{Unmet, broken_pipe};
+use super::exit::{Unmet, Usage, broken_pipe};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::say::{millis, say_down, size};
@@ -63,7 +63,8 @@ impl Run {
         };
         let ingress = self.settings.settings().ingress;
         if ingress.is_none() {
-            bail!("`run` shows counters, which `--hook none` leaves out: use `up` instead");
+            let message = "`run` shows counters, which `--hook none` leaves out: use `up` instead";
+            return Err(Usage(message.to_owned()).into());
         }
         privilege::prepare_for(&Store::new(&lab.name), ingress)?;
         let runtime = tokio::runtime::Builder::new_current_thread()

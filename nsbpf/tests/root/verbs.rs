@@ -85,6 +85,7 @@ fn run_refuses() -> Result<(), Failed> {
     assert!(refused.contains("`nsbpf down quickstart` does"), "{refused}");
     ip(&["netns", "exec", "vnet0", "true"]);
     ran(&["down", "quickstart"]);
+    ended(&["run", "--hook", "none"], 2);
     Ok(())
 }
 
