@@ -193,11 +193,7 @@ fn say_pings(screen: &Screen, reports: &[PingReport]) -> Vec<String> {
         }
     }
     if !silent.is_empty() {
-        screen.say(
-            "no reply: does a firewall on this host drop what crosses the bridge \
-             (`sysctl net.bridge.bridge-nf-call-iptables`, `iptables -L FORWARD`)?"
-                .to_owned(),
-        );
+        screen.say("no reply: does a firewall on this host drop it? See `nsbpf doctor`".to_owned());
     }
     silent
 }
