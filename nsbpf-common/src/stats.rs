@@ -181,9 +181,7 @@ impl Size {
 /// 1 if so many bytes are more than a limit, else 0.
 #[inline(always)]
 const fn longer(bytes: u32, limit: u64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "0 or 1")]
-    let longer = (limit.wrapping_sub(bytes as u64) >> 63) as usize;
-    longer
+    (limit.wrapping_sub(bytes as u64) >> 63) as usize
 }
 
 /// Which way a packet took to the other port.

@@ -20,30 +20,24 @@
 //! `/run/netns` is ours exactly if it is a link into the folder: made and
 //! removed in one step, with nothing to write down first.
 
+mod lock;
 mod settings;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nsbpf_common::port::Slot;
-use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::lab::Name;
+use lock::LOCK_TRIES;
+pub use lock::LabLock;
 
 const ROOT: &str = "/run/nsbpf";
 const NETNS_NAMES: &str = "/run/netns";
-/// How often a lock is tried whose file others remove at the same time.
-const LOCK_TRIES: usize = 100;
-/// How long a turn at a lab is waited for: several times what the largest takes.
-const TURN_PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether the turn has come: with its lock, a lab's end
-/// takes the lock's file away, so that there is nothing to wait on.
-const TURN_POLL: Duration = Duration::from_millis(20);
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,14 +90,6 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 pub struct Store {
     lab: Name,
     root: PathBuf,
-}
-
-/// Held while somebody works on a lab; let go of when dropped or when the
-/// process ends, however it does.
-#[derive(Debug)]
-pub struct LabLock {
-    file: File,
-    path: PathBuf,
 }
 
 impl Store {
@@ -179,99 +165,6 @@ impl Store {
         Path::new(NETNS_NAMES).join(namespace)
     }
 
-    /// Locks the lab, or says who is at it.
-    pub fn lock(&self) -> Result<LabLock, StoreError> {
-        let path = self.root.join("locks").join(self.lab.as_str());
-        for _ in 0..LOCK_TRIES {
-            let Some(file) = self.open_lock(&path)? else {
-                continue;
-            };
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(StoreError::Locked(self.lab.clone())),
-                Err(errno) => return Err(failed("lock", &path)(errno.into())),
-            }
-            // The one who held it before may have removed the file.
-            let ours = file.metadata().map_err(failed("look at", &path))?;
-            let there = if_there(fs::metadata(&path)).map_err(failed("look at", &path))?;
-            if there.is_some_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
-                // What one said that was killed.
-                if ours.len() > 0 {
-                    file.set_len(0).map_err(failed("empty", &path))?;
-                }
-                return Ok(LabLock { file, path });
-            }
-        }
-        Err(StoreError::Unsteady(path))
-    }
-
-    /// Whether somebody is at the lab. Touches nothing.
-    pub fn is_locked(&self) -> Result<bool, StoreError> {
-        let path = self.root.join("locks").join(self.lab.as_str());
-        let Some(file) = if_there(File::open(&path)).map_err(failed("open", &path))? else {
-            return Ok(false);
-        };
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(false),
-            Err(Errno::WOULDBLOCK) => Ok(true),
-            Err(errno) => Err(failed("lock", &path)(errno.into())),
-        }
-    }
-
-    /// Locks the lab when whoever is at it is done; or says who is at it, when that
-    /// one is not to be done soon.
-    pub fn lock_in_turn(&self) -> Result<LabLock, StoreError> {
-        let deadline = Instant::now() + TURN_PATIENCE;
-        loop {
-            match self.lock() {
-                Err(StoreError::Locked(_)) if Instant::now() < deadline && !self.is_held() => {
-                    log::debug!("the lab {} is in use: waiting", self.lab);
-                    std::thread::sleep(TURN_POLL);
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// Whether who locked the lab is to keep it.
-    fn is_held(&self) -> bool {
-        let path = self.root.join("locks").join(self.lab.as_str());
-        fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
-    }
-
-    /// `None` when the folder of locks went away in between.
-    fn open_lock(&self, path: &Path) -> Result<Option<File>, StoreError> {
-        self.create_root()?;
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        if_there(opened).map_err(failed("open", path))
-    }
-
-    fn create_root(&self) -> Result<(), StoreError> {
-        for path in [self.root.clone(), self.root.join("labs"), self.root.join("locks")] {
-            match fs::DirBuilder::new().mode(0o755).create(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                // Somebody removes the empty tree: the caller tries again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed("create", &path)(error)),
-            }
-            let made = if_there(fs::symlink_metadata(&path)).map_err(failed("look at", &path))?;
-            if made.is_some_and(|made| !made.is_dir() || made.uid() != 0) {
-                return Err(StoreError::Untrusted(path));
-            }
-        }
-        Ok(())
-    }
-
-    /// Locks what all labs share; waits for whoever has it. The lab is locked
-    /// already, so that the folder is there and stays. Let go of when dropped.
-    pub fn lock_root(&self) -> Result<File, StoreError> {
-        let root = File::open(&self.root).map_err(failed("open", &self.root))?;
-        flock(&root, FlockOperation::LockExclusive)
-            .map_err(|errno| failed("lock", &self.root)(errno.into()))?;
-        Ok(root)
-    }
-
     /// Makes the lab's folder and notes its slot.
     pub fn create_folder(&self, slot: Slot) -> Result<(), StoreError> {
         let folder = self.folder();
@@ -340,11 +233,6 @@ impl Store {
     /// Labs that have a folder, finished or not.
     pub fn labs() -> Result<Vec<Name>, StoreError> {
         names("labs")
-    }
-
-    /// Labs that have a lock, held or not.
-    pub fn locks() -> Result<Vec<Name>, StoreError> {
-        names("locks")
     }
 
     /// Notes that the lab is to stay up when the command ends. Of one that is
@@ -473,27 +361,6 @@ fn unmount_from(file: &Path) -> Result<(), StoreError> {
 fn let_go(file: &Path) -> Result<(), StoreError> {
     unmount_from(file)?;
     if_there(fs::remove_file(file)).map_err(failed("remove", file)).map(drop)
-}
-
-impl LabLock {
-    /// Says that the lock is held for as long as a person wants: nobody need wait
-    /// for it.
-    pub fn hold(&self) -> Result<(), StoreError> {
-        (&self.file).write_all(b"held\n").map_err(failed("write", &self.path))
-    }
-
-    /// Lets go of the lock of a lab that is no more, and of the folders that
-    /// nobody uses then.
-    pub fn retire(self) {
-        let Self { file, path } = self;
-        // Failing means that others are at it, or that it is gone already.
-        let _ = fs::remove_file(&path);
-        drop(file);
-        let root = Path::new(ROOT);
-        for folder in [root.join("locks"), root.join("labs"), root.to_owned()] {
-            let _ = fs::remove_dir(folder);
-        }
-    }
 }
 
 /// The labs that have a file in a folder of the root.

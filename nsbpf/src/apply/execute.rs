@@ -15,7 +15,6 @@ mod vlans;
 use std::collections::{BTreeMap, HashMap};
 
 use nsbpf_common::port::Slot;
-use rustix::io::Errno;
 
 use super::survey::Opened;
 use super::{ApplyError, Cause, Oversight, host_socket};
@@ -315,14 +314,7 @@ fn by(route: &Route, ifindex: u32) -> route::Route {
 
 fn gone_is_fine(step: &Step, result: Result<(), NetlinkError>) -> Result<(), ApplyError> {
     match result {
-        Err(error)
-            if matches!(
-                error.errno(),
-                Some(Errno::NODEV | Errno::NOENT | Errno::SRCH | Errno::ADDRNOTAVAIL)
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if error.is_gone() => Ok(()),
         other => other.map_err(|error| failed(step, error)),
     }
 }

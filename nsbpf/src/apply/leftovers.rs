@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use nsbpf_common::port::{MAC_PREFIX, Slot};
-
-use super::alias;
-use super::{ApplyError, Cause, Key, host_socket};
+use super::marks::Marks;
+use super::survey::failed;
+use super::{ApplyError, Key, host_socket};
 use crate::lab::Name;
 use crate::net::host_forwarding;
 use crate::net::link;
@@ -19,11 +18,6 @@ pub struct Leftovers {
     pub labs: BTreeSet<Name>,
     /// Links of labs that nobody knows.
     pub strays: Vec<Stray>,
-}
-
-fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
-    let what = what.to_owned();
-    move |error| ApplyError::Survey { what, source: Box::new(error.into()) }
 }
 
 /// Looks for what killed commands left. A lab may be in use for all that: who
@@ -49,12 +43,11 @@ pub fn leftovers() -> Result<Leftovers, ApplyError> {
     }
     known.extend(Store::locks().map_err(failed("the locks"))?);
     for link in links {
-        let slot = Slot::of_group(link.group).filter(|slot| slot.number(link.ifindex).is_some());
-        match alias::parse(&link.alias) {
-            Some((lab, _)) if link.ifindex > u32::from(u16::MAX) => known.push(lab),
-            None if slot.is_some_and(|slot| !slots.contains(&slot))
-                && link.mac.starts_with(&MAC_PREFIX) =>
-            {
+        let marks = Marks::of(&link);
+        let birth = marks.birth();
+        match marks.alias {
+            Some((lab, _)) if marks.aliased => known.push(lab),
+            None if birth.is_some_and(|slot| !slots.contains(&slot)) => {
                 let (ifindex, name) = (link.ifindex, link.name);
                 found.strays.push(Stray { place: Place::Host, ifindex, name });
             }
@@ -68,7 +61,7 @@ pub fn leftovers() -> Result<Leftovers, ApplyError> {
 /// Deletes a link that is nobody's. One that is gone is no error.
 pub fn delete_stray(stray: &Stray) -> Result<(), ApplyError> {
     match host_socket()?.request(link::delete(stray.ifindex)) {
-        Err(error) if error.errno() == Some(rustix::io::Errno::NODEV) => Ok(()),
+        Err(error) if error.is_gone() => Ok(()),
         done => done.map_err(|error| ApplyError::Step {
             verb: "remove",
             key: Key::Stray(stray.place.clone(), stray.ifindex),

@@ -7,6 +7,7 @@
 mod alias;
 mod execute;
 mod leftovers;
+mod marks;
 mod moved;
 mod survey;
 
@@ -142,12 +143,9 @@ impl ApplyError {
     /// Whether a step failed because its object is not there any more.
     fn is_gone(&self) -> bool {
         match self {
-            Self::Step { source, .. } => match &**source {
-                Cause::Netlink(error) => {
-                    matches!(error.errno(), Some(Errno::NODEV | Errno::NOENT))
-                }
-                _ => false,
-            },
+            Self::Step { source, .. } => {
+                matches!(&**source, Cause::Netlink(error) if error.is_gone())
+            }
             _ => false,
         }
     }

@@ -2,22 +2,21 @@
 //!
 //! It takes no lock: what it makes are sockets, and they end with it.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
-
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Unmet, Usage};
+use super::no_lab::no_lab;
 use super::privilege;
+use super::progress::Bar;
 use super::say::say;
 use super::verdict::{matrix_text, verdicts};
 use super::view::Format;
-use crate::lab::{Lab, Name, nearest};
+use crate::lab::{Lab, Name};
 use crate::observe::expectations::{self, ExpectationReport};
 use crate::observe::matrix::{self, MAX_PAIRS, MatrixReport};
-use crate::observe::reach::{Reach, TOGETHER};
+use crate::observe::reach::Reach;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -115,10 +114,7 @@ impl Check {
 fn read(store: &Store) -> anyhow::Result<Lab> {
     let lab = store.lab();
     if !store.has_folder()? {
-        let labs = Store::labs()?;
-        let help = nearest(lab.as_str(), labs.iter().map(Name::as_str));
-        let help = help.unwrap_or_else(|| "no lab is up".to_owned());
-        bail!("there is no lab `{lab}`: {help}");
+        return Err(no_lab(lab));
     }
     let source = store.lab_source()?.with_context(|| {
         format!(
@@ -129,18 +125,8 @@ fn read(store: &Store) -> anyhow::Result<Lab> {
     Ok(Lab::parse(&source, &store.lab_file().display().to_string())?)
 }
 
-/// Says how far it is where a person may wait for it.
+/// Says how far it is.
 fn progress(what: &str) -> impl FnMut(usize, usize) {
-    move |done, all| {
-        if all <= TOGETHER * 2 || !io::stderr().is_terminal() {
-            return;
-        }
-        let mut line = format!("\r{what} {done} of {all}");
-        if done == all {
-            let blank = " ".repeat(line.len());
-            let _ = write!(line, "\r{blank}\r");
-        }
-        // Who cannot see it misses nothing.
-        let _ = io::stderr().write_all(line.as_bytes());
-    }
+    let bar = Bar::new();
+    move |done, all| bar.show(done, all, what)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 use clap::Args;
 
+use super::no_lab::no_lab;
 use super::privilege;
 use super::say::{say, say_down};
 use crate::apply::{leftovers, take_down};
@@ -58,7 +59,7 @@ fn down(lab: &Name, any: bool) -> anyhow::Result<()> {
         if any {
             return Ok(());
         }
-        bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
+        return Err(no_lab(lab));
     }
     say_down(lab, &taken, say)?;
     Ok(())

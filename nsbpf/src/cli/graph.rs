@@ -1,8 +1,8 @@
 //! `nsbpf graph`: a picture of a lab that is up, for other programs to draw.
 
-use anyhow::bail;
 use clap::Args;
 
+use super::no_lab::no_lab;
 use super::privilege;
 use super::say::say;
 use crate::apply::survey;
@@ -35,7 +35,7 @@ impl Graph {
         let Self { lab, format } = self;
         let state = survey(&Store::new(&lab))?.state;
         if state.objects.is_empty() {
-            bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
+            return Err(no_lab(&lab));
         }
         let topology = Topology::new(&lab, &state);
         let text = match format {

@@ -8,6 +8,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::no_lab::no_lab;
 use super::privilege;
 use super::quantity::{bit_rate, bytes};
 use super::view::{Format, Page, View, interval};
@@ -41,7 +42,7 @@ impl Matrix {
         let store = Store::new(&lab);
         let state = survey(&store)?.state;
         if state.objects.is_empty() {
-            bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
+            return Err(no_lab(&lab));
         }
         let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) else {
             bail!("the lab `{lab}` counts nothing: it was brought up with `--hook none`");

@@ -12,6 +12,7 @@ mod interrupt;
 mod lab_file;
 mod ls;
 mod matrix;
+mod no_lab;
 mod plan;
 mod privilege;
 mod progress;

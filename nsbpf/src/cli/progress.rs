@@ -1,5 +1,6 @@
 //! A progress bar for what takes longer than a second, on a terminal.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,27 +12,21 @@ use crate::plan::Step;
 
 /// What is over sooner shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
+const TEMPLATE: &str = "{bar:30} {pos}/{len} {msg}";
 
-/// Watches steps being done, until it is dropped.
-pub(super) struct Progress {
-    wish_to_stop: Arc<AtomicBool>,
+/// Watches something being done, until it is dropped.
+pub(super) struct Bar {
     start: Instant,
     bar: OnceLock<ProgressBar>,
 }
 
-impl Progress {
-    /// Stops the steps once the flag is set.
-    pub(super) fn new(wish_to_stop: Arc<AtomicBool>) -> Self {
-        Self { wish_to_stop, start: Instant::now(), bar: OnceLock::new() }
-    }
-}
-
-impl Oversight for Progress {
-    fn cancelled(&self) -> bool {
-        self.wish_to_stop.load(Ordering::Relaxed)
+impl Bar {
+    pub(super) fn new() -> Self {
+        Self { start: Instant::now(), bar: OnceLock::new() }
     }
 
-    fn progress(&self, done: usize, steps: usize, next: &Step) {
+    /// So much of it is done; `message` says of what.
+    pub(super) fn show(&self, done: usize, all: usize, message: impl fmt::Display) {
         if self.start.elapsed() < PATIENCE {
             return;
         }
@@ -42,19 +37,40 @@ impl Oversight for Progress {
             let style = ProgressStyle::with_template(TEMPLATE);
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        bar.set_length(steps as u64);
+        bar.set_length(all as u64);
         bar.set_position(done as u64);
-        bar.set_message(format!("{} {}", next.verb(), next.key()));
+        bar.set_message(message.to_string());
     }
 }
 
-const TEMPLATE: &str = "{bar:30} {pos}/{len} {msg}";
-
-impl Drop for Progress {
+impl Drop for Bar {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.get() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Watches steps being done, until it is dropped.
+pub(super) struct Progress {
+    wish_to_stop: Arc<AtomicBool>,
+    bar: Bar,
+}
+
+impl Progress {
+    /// Stops the steps once the flag is set.
+    pub(super) fn new(wish_to_stop: Arc<AtomicBool>) -> Self {
+        Self { wish_to_stop, bar: Bar::new() }
+    }
+}
+
+impl Oversight for Progress {
+    fn cancelled(&self) -> bool {
+        self.wish_to_stop.load(Ordering::Relaxed)
+    }
+
+    fn progress(&self, done: usize, steps: usize, next: &Step) {
+        self.bar.show(done, steps, format_args!("{} {}", next.verb(), next.key()));
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::counters::{Frame, ping_line};
-use super::exit::{Unmet, broken_pipe};
+use super::exit::{Unmet, Usage, broken_pipe};
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::say::{millis, say_down, size};
@@ -64,7 +64,8 @@ impl Run {
         };
         let ingress = self.settings.settings().ingress;
         if ingress.is_none() {
-            bail!("`run` shows counters, which `--hook none` leaves out: use `up` instead");
+            let message = "`run` shows counters, which `--hook none` leaves out: use `up` instead";
+            return Err(Usage(message.to_owned()).into());
         }
         privilege::prepare_for(&Store::new(&lab.name), ingress)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -194,11 +195,7 @@ fn say_pings(screen: &Screen, reports: &[PingReport]) -> Vec<String> {
         }
     }
     if !silent.is_empty() {
-        screen.say(
-            "no reply: does a firewall on this host drop what crosses the bridge \
-             (`sysctl net.bridge.bridge-nf-call-iptables`, `iptables -L FORWARD`)?"
-                .to_owned(),
-        );
+        screen.say("no reply: does a firewall on this host drop it? See `nsbpf doctor`".to_owned());
     }
     silent
 }

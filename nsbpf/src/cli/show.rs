@@ -1,8 +1,8 @@
 //! `nsbpf show`: what a lab is made of now, as the kernel tells it.
 
-use anyhow::bail;
 use clap::Args;
 
+use super::no_lab::no_lab;
 use super::privilege;
 use super::say::say;
 use super::view::Format;
@@ -27,7 +27,7 @@ impl Show {
         let Self { lab, format } = self;
         let state = survey(&Store::new(&lab))?.state;
         if state.objects.is_empty() {
-            bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
+            return Err(no_lab(&lab));
         }
         let topology = Topology::new(&lab, &state);
         let text = match format {

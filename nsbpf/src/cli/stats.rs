@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::counters::Frame;
+use super::no_lab::no_lab;
 use super::privilege;
 use super::view::{Format, View, interval};
 use crate::apply::survey;
@@ -38,7 +39,7 @@ impl Stats {
         let store = Store::new(&lab);
         let state = survey(&store)?.state;
         if state.objects.is_empty() {
-            bail!("there is no lab `{lab}`: `nsbpf ls` lists those that are up");
+            return Err(no_lab(&lab));
         }
         if !state.objects.contains_key(&Key::Datapath) {
             bail!("the lab `{lab}` counts nothing: it was brought up with `--hook none`");

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 
+use super::no_lab::no_lab;
 use crate::lab::{Name, NameError, nearest};
 use crate::net::NetNs;
 use crate::store::Store;
@@ -48,10 +49,7 @@ impl Target {
         let Self { lab, namespace } = self;
         let store = Store::new(lab);
         if !store.has_folder()? {
-            let labs = Store::labs()?;
-            let help = nearest(lab.as_str(), labs.iter().map(Name::as_str));
-            let help = help.unwrap_or_else(|| "no lab is up".to_owned());
-            bail!("there is no lab `{lab}`: {help}");
+            return Err(no_lab(lab));
         }
         let files = [store.netns_files()?, store.adopted_files()?].concat();
         let Some(file) = files.iter().find(|file| name(file) == Some(namespace.as_str())) else {

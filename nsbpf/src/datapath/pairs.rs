@@ -34,7 +34,7 @@ impl PairsReader {
     pub fn read(&self, ports: &[u16]) -> Result<Vec<(Pair, Cell)>, DatapathError> {
         let mut pairs = Vec::new();
         if self.table_ports == 0 {
-            for entry in self.cells.iter() {
+            for entry in &self.cells {
                 let (pair, values) = entry.map_err(map_error("read", PAIR_CELLS))?;
                 pairs.push((pair, sum(&values)));
             }

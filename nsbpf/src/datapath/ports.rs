@@ -27,7 +27,7 @@ pub struct Ports {
     stats: PerCpuArray<MapData, PortStats>,
     pair_table: PerCpuArray<MapData, Cell>,
     pair_cells: PerCpuHashMap<MapData, Pair, Cell>,
-    pair_table_ports: u16,
+    table_rows: u16,
 }
 
 impl Ports {
@@ -46,7 +46,7 @@ impl Ports {
             stats: open(store, PORT_STATS)?,
             pair_table: open(store, PAIR_TABLE)?,
             pair_cells: open(store, PAIR_CELLS)?,
-            pair_table_ports: pair_table_ports(datapath),
+            table_rows: pair_table_ports(datapath),
         })
     }
 
@@ -59,9 +59,12 @@ impl Ports {
             if !config.is_present() {
                 continue;
             }
-            let guard = config.is_guarded().then(|| match config.guards_addresses() {
-                false => Guard::Mac,
-                true => Guard::Addresses(self.known.get(&number).cloned().unwrap_or_default()),
+            let guard = config.is_guarded().then(|| {
+                if config.guards_addresses() {
+                    Guard::Addresses(self.known.get(&number).cloned().unwrap_or_default())
+                } else {
+                    Guard::Mac
+                }
             });
             let direct_peer = config.direct_peer();
             ports.push(Port { number, mac: config.mac, direct_peer, guard });
@@ -123,7 +126,7 @@ impl Ports {
     }
 
     fn forget_pairs(&mut self, number: u16) -> Result<(), DatapathError> {
-        let ports = self.pair_table_ports;
+        let ports = self.table_rows;
         for other in (0..ports).chain([OUTSIDE]) {
             for pair in [Pair { from: other, to: number }, Pair { from: number, to: other }] {
                 let index = pair.index(ports);

@@ -9,10 +9,11 @@ use super::problem::{Problem, nearest_if_seen};
 use super::spec::InterfaceSpec;
 use super::{Attachment, DEFAULT_MTU, InterfaceId, InterfaceName, MAX_BRIDGE_PORTS, Port, Vlans};
 
-/// An interface whose name is checked.
+/// An interface whose name and hardware address are checked.
 pub(super) struct Draft<'a> {
     pub(super) id: InterfaceId,
     pub(super) place: Location,
+    pub(super) mac: Option<[u8; 6]>,
     pub(super) spec: &'a InterfaceSpec,
 }
 

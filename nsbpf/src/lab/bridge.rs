@@ -44,17 +44,11 @@ pub(super) fn check(bridges: &Entries<BridgeSpec>, problems: &mut Vec<Problem>) 
 fn one(name: &Spanned<String>, spec: &BridgeSpec, problems: &mut Vec<Problem>) -> Option<Draft> {
     let place = name.referenced;
     let checked = InterfaceName::new(&name.value)
-        .map_err(|error| {
-            let title = format!("`{}` cannot be the name of a bridge", name.value);
-            problems.push(Problem::new(title, place).label(error.to_string()));
-        })
+        .map_err(|why| problems.push(Problem::name(&name.value, "a bridge", place, why)))
         .ok();
     let namespace = spec.namespace.as_ref().and_then(|typed| {
-        let refuse = |error: super::NameError| {
-            let title = format!("`{}` cannot be the name of a namespace", typed.value);
-            problems.push(Problem::new(title, typed.referenced).label(error.to_string()));
-        };
-        Name::new(&typed.value).map_err(refuse).ok()
+        let refused = |why| Problem::name(&typed.value, "a namespace", typed.referenced, why);
+        Name::new(&typed.value).map_err(|why| problems.push(refused(why))).ok()
     });
     let mtu = mtu(spec.mtu.as_ref(), problems).unwrap_or(DEFAULT_MTU);
     let asked = address::check(&spec.addresses, mtu, problems);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnet::IpNet;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
 use super::address::{self, Asked};
 use super::attach::{self, Attached};
@@ -15,7 +15,7 @@ use super::route::{self, Device};
 use super::segment::{Clash, Owner, Segment, SegmentId, Subnets};
 use super::spec::LabSpec;
 use super::{
-    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, guard,
+    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, guard, mac,
     sysctl,
 };
 
@@ -42,6 +42,7 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         .collect::<Vec<_>>();
     let addresses =
         Addresses::plan(&mut bridges, &drafts, &attached, &asked, &mut problems).of_interfaces;
+    device_names(&bridges, &drafts, &attached, &mut problems);
     let bridges: Vec<Bridge> = bridges.into_iter().map(|draft| draft.bridge).collect();
     let router = |member: &&Member<'_>| member.spec.router.as_ref().is_some_and(|on| on.value);
     let routers: HashSet<&Name> =
@@ -51,11 +52,10 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         let Some(Attached { attachment, mtu }) = attached else { continue };
         let router = routers.contains(&draft.id.namespace);
         let guard = guard::check(draft.spec.guard.as_ref(), &draft.id, router, &mut problems);
-        let mac = draft.spec.mac.as_ref().and_then(|text| mac(text, &mut problems));
         interfaces.entry(draft.id.namespace.clone()).or_default().push(Interface {
             name: draft.id.interface.clone(),
             attachment,
-            mac,
+            mac: draft.mac,
             mtu,
             addresses,
             up: draft.spec.up.unwrap_or(true),
@@ -71,7 +71,6 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         })
         .collect();
     namespaces.extend(namespaces_of_bridges(&bridges, &namespaces));
-    device_names(&bridges, &namespaces, &mut problems);
     // One that is wrong with a namespace is wrong with each of its count.
     let mut seen = HashSet::new();
     problems.retain(|problem| {
@@ -90,11 +89,9 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
 }
 
 fn lab_name(typed: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Name> {
-    let refuse = |error: super::NameError| {
-        let title = format!("`{}` cannot be the name of a lab", typed.value);
-        problems.push(Problem::new(title, typed.referenced).label(error.to_string()));
-    };
-    Name::new(&typed.value).map_err(refuse).ok()
+    Name::new(&typed.value)
+        .map_err(|why| problems.push(Problem::name(&typed.value, "a lab", typed.referenced, why)))
+        .ok()
 }
 
 fn drafts<'a>(members: &[Member<'a>], problems: &mut Vec<Problem>) -> Vec<attach::Draft<'a>> {
@@ -105,11 +102,11 @@ fn drafts<'a>(members: &[Member<'a>], problems: &mut Vec<Problem>) -> Vec<attach
             match InterfaceName::new(&name.value) {
                 Ok(interface) => {
                     let id = InterfaceId { namespace: member.name.clone(), interface };
-                    drafts.push(attach::Draft { id, place, spec });
+                    let mac = spec.mac.as_ref().and_then(|typed| mac::check(typed, problems));
+                    drafts.push(attach::Draft { id, place, mac, spec });
                 }
-                Err(error) => {
-                    let title = format!("`{}` cannot be the name of an interface", name.value);
-                    problems.push(Problem::new(title, place).label(error.to_string()));
+                Err(why) => {
+                    problems.push(Problem::name(&name.value, "an interface", place, why));
                 }
             }
         }
@@ -155,8 +152,7 @@ impl Addresses {
             plan.own_subnets(&draft.id.namespace, number, &asked[number], problems);
             let Some(segment) = segment else { continue };
             plan.written(segment, &asked[number], problems);
-            if let Some(typed) = &draft.spec.mac
-                && let Some(mac) = mac(typed, &mut Vec::new())
+            if let (Some(typed), Some(mac)) = (&draft.spec.mac, draft.mac)
                 && !plan.segments.entry(segment.clone()).or_default().add_mac(mac)
             {
                 let title = format!("`{}` is there twice", typed.value);
@@ -354,50 +350,33 @@ fn namespaces_of_bridges(bridges: &[Bridge], namespaces: &[Namespace]) -> Vec<Na
 
 /// Names of devices that would be in one namespace, of the lab or the host's:
 /// bridges, ports, which have shortened names, and interfaces.
-fn device_names(bridges: &[Bridge], namespaces: &[Namespace], problems: &mut Vec<Problem>) {
-    let mut taken: HashMap<(Option<&Name>, InterfaceName), String> = HashMap::new();
-    let mut take = |place, name: InterfaceName, what: String| {
-        if let Some(other) = taken.insert((place, name.clone()), what.clone()) {
-            let title = format!("{what} and {other} would both be called `{name}`");
-            problems.push(Problem::new(title, Location::UNKNOWN).help("rename one of them"));
-        }
-    };
+fn device_names(
+    bridges: &[bridge::Draft],
+    drafts: &[attach::Draft<'_>],
+    attached: &[Option<Attached>],
+    problems: &mut Vec<Problem>,
+) {
     let places: HashMap<&InterfaceName, Option<&Name>> =
-        bridges.iter().map(|bridge| (&bridge.name, bridge.namespace.as_ref())).collect();
-    for bridge in bridges {
-        take(bridge.namespace.as_ref(), bridge.name.clone(), format!("bridge `{}`", bridge.name));
-    }
-    for namespace in namespaces {
-        for interface in &namespace.interfaces {
-            let id = format!("{}/{}", namespace.name, interface.name);
-            if let Attachment::Port(port) = &interface.attachment {
-                let place = places.get(&port.bridge).copied().flatten();
-                let name = InterfaceName::of_port(&namespace.name, &interface.name);
-                take(place, name, format!("the bridge's end of {id}"));
-            }
-            take(Some(&namespace.name), interface.name.clone(), format!("interface {id}"));
-        }
-    }
-}
-
-fn mac(text: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<[u8; 6]> {
-    let bytes: Option<Vec<u8>> = text
-        .value
-        .split(':')
-        .map(|byte| {
-            let digits = byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
-            digits.then(|| u8::from_str_radix(byte, 16).ok()).flatten()
-        })
+        bridges.iter().map(|draft| (&draft.bridge.name, draft.bridge.namespace.as_ref())).collect();
+    // No two bridges have one name.
+    let mut taken: HashMap<(Option<&Name>, InterfaceName), String> = places
+        .iter()
+        .map(|(name, place)| ((*place, (*name).clone()), format!("bridge `{name}`")))
         .collect();
-    let mac = bytes.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
-    let problem = match mac {
-        None => "is no MAC address",
-        Some(mac) if mac == [0; 6] => "stands for no address",
-        Some([first, ..]) if first & 1 != 0 => "is a multicast address",
-        Some(mac) => return Some(mac),
-    };
-    let title = format!("`{}` {problem}", text.value);
-    let help = "write `02:00:00:00:00:01`, say";
-    problems.push(Problem::new(title, text.referenced).help(help));
-    None
+    for (draft, attached) in drafts.iter().zip(attached) {
+        let Some(Attached { attachment, .. }) = attached else { continue };
+        let InterfaceId { namespace, interface } = &draft.id;
+        let mut take = |place, name: InterfaceName, what: String| {
+            if let Some(other) = taken.insert((place, name.clone()), what.clone()) {
+                let title = format!("{what} and {other} would both be called `{name}`");
+                problems.push(Problem::new(title, draft.place).help("rename one of them"));
+            }
+        };
+        if let Attachment::Port(port) = attachment {
+            let place = places.get(&port.bridge).copied().flatten();
+            let name = InterfaceName::of_port(namespace, interface);
+            take(place, name, format!("the bridge's end of {}", draft.id));
+        }
+        take(Some(namespace), interface.clone(), format!("interface {}", draft.id));
+    }
 }

@@ -45,9 +45,8 @@ pub(super) fn expand<'a>(
         for name in names {
             let name = match Name::new(&name) {
                 Ok(name) => name,
-                Err(error) => {
-                    let title = format!("`{name}` cannot be the name of a namespace");
-                    problems.push(Problem::new(title, place).label(error.to_string()));
+                Err(why) => {
+                    problems.push(Problem::name(&name, "a namespace", place, why));
                     // What else is wrong with it is told as well, once.
                     let Ok(stand_in) = Name::new(&format!("_{}", members.len())) else { break };
                     members.push(Member { name: stand_in, spec });

@@ -11,6 +11,7 @@ mod check;
 mod count;
 mod expect;
 mod guard;
+mod mac;
 mod name;
 mod problem;
 mod route;
@@ -235,13 +236,5 @@ impl Lab {
     }
 }
 
-#[cfg(test)]
-mod expect_tests;
-#[cfg(test)]
-mod fuzz;
-#[cfg(test)]
-mod large_tests;
-#[cfg(test)]
-mod schema_tests;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_saphyr::Location;
 
+use super::name::NameError;
+
 /// Problems that are shown at most: what else is wrong is counted. A file of 16 MiB
 /// can hold a mistake in every line.
 const SHOWN: usize = 100;
@@ -30,6 +32,12 @@ impl Problem {
     pub(super) fn new(title: String, location: Location) -> Self {
         let location = (location != Location::UNKNOWN).then_some(location);
         Self { title: printable(title), location, label: String::new(), help: None }
+    }
+
+    /// A text that was typed for the name of `what`, and cannot be it.
+    pub(super) fn name(typed: &str, what: &str, location: Location, why: NameError) -> Self {
+        Self::new(format!("`{typed}` cannot be the name of {what}"), location)
+            .label(why.to_string())
     }
 
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {

@@ -1,3 +1,10 @@
+//! What a lab means, and what is told of one that cannot be.
+
+mod expect;
+mod fuzz;
+mod large;
+mod schema;
+
 use super::*;
 
 const QUICKSTART: &str = include_str!("../../../labs/quickstart.yaml");
@@ -60,6 +67,10 @@ fn mistakes_are_named_at_their_place() {
         (
             "name: a\nnamespaces: { n: {} }\nbridges: { much-too-long-a-name: {} }\n",
             "lab.yaml:3:12: `much-too-long-a-name` cannot be the name of a bridge",
+        ),
+        (
+            "name: a\nbridges: { br0: {}, n-e: {} }\nnamespaces:\n  n: { interfaces: { e: { bridge: br0 } } }\n",
+            "lab.yaml:4:22: the bridge's end of n/e and bridge `n-e` would both be called `n-e`; rename one of them",
         ),
         (
             "name: a\n",

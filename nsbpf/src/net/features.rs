@@ -7,15 +7,14 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{
-    InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
-};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
 
 use super::filter::{self, TcHook};
 use super::link;
 use super::socket::{Netlink, NetlinkError, Request};
+use super::sysctl;
 
 /// Interface index of the end of the veth pair that things are tried on.
 pub const VETH: u32 = 2;
@@ -48,22 +47,7 @@ pub fn make_bridge(netlink: &mut Netlink) -> Result<bool, NetlinkError> {
         }
         outcome => outcome?,
     }
-    let dump = netlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    Ok(dump.iter().any(filters_vlans))
-}
-
-fn filters_vlans(message: &RouteNetlinkMessage) -> bool {
-    let RouteNetlinkMessage::NewLink(message) = message else {
-        return false;
-    };
-    let infos = message.attributes.iter().filter_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => Some(infos),
-        _ => None,
-    });
-    infos.flatten().any(|info| {
-        matches!(info, LinkInfo::Data(InfoData::Bridge(options))
-            if options.contains(&InfoBridge::VlanFiltering(true)))
-    })
+    Ok(link::list(netlink)?.iter().any(|link| link.bridge.vlan_filtering))
 }
 
 /// Gives the veth pair tc hooks.
@@ -79,9 +63,6 @@ pub fn attach(netlink: &mut Netlink, program: BorrowedFd<'_>) -> Result<(), Netl
 /// Whether new namespaces have IPv6, as the calling thread's shows it; `None`
 /// when the kernel has none at all.
 pub fn ipv6() -> io::Result<Option<bool>> {
-    match std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6") {
-        Ok(disabled) => Ok(Some(disabled.trim() == "0")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let disabled = sysctl::read("net/ipv6/conf/default/disable_ipv6")?;
+    Ok(disabled.map(|disabled| disabled == "0"))
 }

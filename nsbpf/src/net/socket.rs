@@ -62,6 +62,14 @@ impl NetlinkError {
             _ => None,
         }
     }
+
+    /// Whether the kernel refused because what the request is about is not there: a
+    /// link, a filter, a route or an address.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let gone = [Errno::NODEV, Errno::NOENT, Errno::SRCH, Errno::ADDRNOTAVAIL];
+        self.errno().is_some_and(|errno| gone.contains(&errno))
+    }
 }
 
 /// A failed request of a batch.

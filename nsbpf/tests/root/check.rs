@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::Test;
-use crate::command::{nsbpf, run};
+use crate::command::{ended, nsbpf, ran, run};
 use crate::world::{ip, netns, udp};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -34,17 +34,9 @@ pub(crate) const TESTS: &[Test] = &[
 const ROUTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
 const APART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/08-apart.yaml");
 
-/// Runs nsbpf, which must end with that code, and returns what it printed.
-#[track_caller]
-fn ran(arguments: &[&str], code: i32) -> String {
-    let done = run(arguments);
-    assert_eq!(done.code, Some(code), "{arguments:?}: {}{}", done.out, done.err);
-    done.out
-}
-
 #[track_caller]
 fn report(arguments: &[&str], code: i32) -> Value {
-    let text = ran(&[&["check", "--format", "json"], arguments].concat(), code);
+    let text = ended(&[&["check", "--format", "json"], arguments].concat(), code).out;
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -66,8 +58,8 @@ fn path(file: &tempfile::NamedTempFile) -> &str {
 }
 
 fn reached() -> Result<(), Failed> {
-    ran(&["up", ROUTER], 0);
-    let text = ran(&["check", "router"], 0);
+    ran(&["up", ROUTER]);
+    let text = ran(&["check", "router"]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines,
@@ -83,12 +75,12 @@ fn reached() -> Result<(), Failed> {
     assert_eq!(report["expectations"][0]["tried"], 2);
     assert_eq!(report["expectations"][0]["because"], "the router passes it on");
     assert_eq!(report["matrix"], Value::Null);
-    ran(&["down", "router"], 0);
+    ran(&["down", "router"]);
     Ok(())
 }
 
 fn no_route() -> Result<(), Failed> {
-    ran(&["up", ROUTER], 0);
+    ran(&["up", ROUTER]);
     // Of one family only: the other address is still reached.
     ip(&["-netns", "left", "route", "delete", "default"]);
     let report = report(&["router"], 1);
@@ -102,28 +94,28 @@ fn no_route() -> Result<(), Failed> {
     // The way back is lost as well.
     assert_eq!(report["expectations"][1]["failures"][0]["address"], "10.1.0.1");
     assert_eq!(report["expectations"][2]["met"], false, "10.2.0.254 is beyond");
-    let text = ran(&["check", "router"], 1);
+    let text = ended(&["check", "router"], 1).out;
     assert!(text.starts_with("FAIL left → right, ping (1/2)"), "{text}");
     assert!(text.ends_with("\n0 of 3 expectations as expected\n"), "{text}");
-    ran(&["down", "router"], 0);
+    ran(&["down", "router"]);
     Ok(())
 }
 
 fn prohibited() -> Result<(), Failed> {
-    ran(&["up", ROUTER], 0);
+    ran(&["up", ROUTER]);
     ip(&["-netns", "router", "route", "add", "prohibit", "10.2.0.1/32"]);
     ip(&["-netns", "router", "-6", "route", "add", "unreachable", "fd02::1/128"]);
     let report = report(&["router"], 1);
     let failures = report["expectations"][0]["failures"].as_array().expect("failures");
     let seen: Vec<&str> = failures.iter().filter_map(|failure| failure["seen"].as_str()).collect();
     assert_eq!(seen, ["administratively prohibited, says 10.1.0.254", "no route, says fd01::fe"]);
-    ran(&["down", "router"], 0);
+    ran(&["down", "router"]);
     Ok(())
 }
 
 fn apart() -> Result<(), Failed> {
-    ran(&["up", APART], 0);
-    let text = ran(&["check", "apart"], 0);
+    ran(&["up", APART]);
+    let text = ran(&["check", "apart"]);
     assert!(text.contains("ok   red0, red1 ↛ blue, ping (4/4): there is no route"), "{text}");
     // With routes both ways they do reach each other: of one family.
     ip(&["-netns", "red0", "route", "add", "10.2.0.0/24", "dev", "eth0"]);
@@ -138,13 +130,13 @@ fn apart() -> Result<(), Failed> {
         assert_eq!(failures[0]["address"], "10.2.0.1");
         assert_eq!(failures[0]["seen"], "it answers");
     }
-    ran(&["down", "apart"], 0);
+    ran(&["down", "apart"]);
     Ok(())
 }
 
 /// Who has a route to nowhere: nothing comes, however it is tried.
 fn silence() -> Result<(), Failed> {
-    ran(&["up", APART], 0);
+    ran(&["up", APART]);
     // Blue gets it, and has no way to answer.
     ip(&["-netns", "red0", "route", "add", "10.2.0.0/24", "dev", "eth0"]);
     let report = report(&["apart"], 1);
@@ -154,10 +146,10 @@ fn silence() -> Result<(), Failed> {
     // What arrives by UDP has reached.
     let failure = &expectations[3]["failures"][0];
     assert_eq!(failure["seen"], "it was reached, but the answer got lost");
-    ran(&["down", "apart"], 0);
+    ran(&["down", "apart"]);
     let file =
         pair("mute", "expect:\n  - { from: n0, to: n1 }\n  - { from: n0, to: n1, tcp: 80 }\n")?;
-    ran(&["up", path(&file)], 0);
+    ran(&["up", path(&file)]);
     for family in ["-4", "-6"] {
         let net = if family == "-4" { "10.0.0.1/32" } else { "fd00::1/128" };
         ip(&["-netns", "n1", family, "route", "add", "blackhole", net]);
@@ -173,7 +165,7 @@ fn silence() -> Result<(), Failed> {
         }
         assert_eq!(expectation["failures"].as_array().map(Vec::len), Some(2));
     }
-    ran(&["down", "mute"], 0);
+    ran(&["down", "mute"]);
     Ok(())
 }
 
@@ -188,10 +180,10 @@ fn server() -> Result<(), Failed> {
         "served",
         "expect:\n  - { from: n0, to: 10.0.0.2, tcp: 8080 }\n  - { from: n0, to: n1, udp: 5353 }\n",
     )?;
-    ran(&["up", path(&file)], 0);
-    ran(&["check", "served"], 0);
+    ran(&["up", path(&file)]);
+    ran(&["check", "served"]);
     let server = listen("n1", "0.0.0.0", 8080);
-    ran(&["check", "served"], 0);
+    ran(&["check", "served"]);
     server.set_nonblocking(true)?;
     let (_, from) = server.accept()?;
     assert_eq!(from.ip(), "10.0.0.1".parse::<IpAddr>()?, "it was the server that was reached");
@@ -204,7 +196,7 @@ fn server() -> Result<(), Failed> {
     assert_eq!(seen, "cannot be told: somebody in the namespace uses this port");
     drop(n1);
     drop((server, taken));
-    ran(&["down", "served"], 0);
+    ran(&["down", "served"]);
     Ok(())
 }
 
@@ -215,7 +207,7 @@ fn refused() -> Result<(), Failed> {
         "expect:\n  - { from: n0, to: 10.0.0.99 }\n  - { from: n0, to: 10.0.0.99, tcp: 80 }\n  \
          - { from: n0, to: 10.0.0.99, tcp: 80, reach: false }\n",
     )?;
-    ran(&["up", path(&file)], 0);
+    ran(&["up", path(&file)]);
     ip(&["address", "add", "10.0.0.99/24", "dev", "br0"]);
     let told = report(&["outside"], 1);
     let expectations = told["expectations"].as_array().expect("expectations");
@@ -230,20 +222,20 @@ fn refused() -> Result<(), Failed> {
     assert_eq!(told["expectations"][1]["met"], true);
     assert_eq!(told["expectations"][2]["failures"][0]["seen"], "it answers");
     drop(server);
-    ran(&["down", "outside"], 0);
+    ran(&["down", "outside"]);
     Ok(())
 }
 
 fn ports_are_free() -> Result<(), Failed> {
-    ran(&["up", ROUTER], 0);
-    ran(&["check", "router"], 0);
+    ran(&["up", ROUTER]);
+    ran(&["check", "router"]);
     // Without `SO_REUSEADDR` a connection that lingers (TIME_WAIT) keeps it taken.
     netns("left").run(|| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&"10.1.0.1:80".parse::<SocketAddr>().expect("an address").into())?;
         socket.listen(1)
     })??;
-    ran(&["down", "router"], 0);
+    ran(&["down", "router"]);
     Ok(())
 }
 
@@ -255,7 +247,7 @@ fn strangers() -> Result<(), Failed> {
         "expect:\n  - { from: n0, to: 10.0.0.2, udp: 7000 }\n  \
          - { from: n0, to: 10.0.0.2, tcp: 7001 }\n  - { from: n0, to: 10.0.0.99, reach: false }\n",
     )?;
-    ran(&["up", path(&file)], 0);
+    ran(&["up", path(&file)]);
     let stop = std::sync::atomic::AtomicBool::new(false);
     let noise = udp(&netns("n1"), "10.0.0.2".parse()?);
     let report = std::thread::scope(|scope| {
@@ -272,12 +264,12 @@ fn strangers() -> Result<(), Failed> {
     });
     assert_eq!(report.code, Some(0), "{}{}", report.out, report.err);
     drop(noise);
-    ran(&["down", "hostile"], 0);
+    ran(&["down", "hostile"]);
     Ok(())
 }
 
 fn matrix() -> Result<(), Failed> {
-    ran(&["up", ROUTER], 0);
+    ran(&["up", ROUTER]);
     let told = report(&["router", "--all-pairs"], 0);
     let matrix = &told["matrix"];
     assert_eq!(matrix["namespaces"], json!(["left", "right", "router"]));
@@ -298,43 +290,43 @@ fn matrix() -> Result<(), Failed> {
         .map(|silent| &silent["address"])
         .collect();
     assert_eq!(silent, ["10.2.0.254", "fd02::fe"]);
-    let text = ran(&["check", "router", "--all-pairs"], 1);
+    let text = ended(&["check", "router", "--all-pairs"], 1).out;
     assert!(text.contains("     left  1   · NO  ~\n"), "{text}");
     assert!(text.contains("\n6 pairs pinged: 3 ok, 1 partial, 2 no answer\n"), "{text}");
     let sampled = report(&["router", "--all-pairs", "--sample", "2"], 1);
     assert_eq!((&sampled["matrix"]["pairs"], &sampled["matrix"]["tried"]), (&json!(6), &json!(2)));
-    ran(&["down", "router"], 0);
+    ran(&["down", "router"]);
     // Where nothing is expected, all pairs are.
     let file = pair("plain", "")?;
-    ran(&["up", path(&file)], 0);
-    ran(&["check", "plain", "--all-pairs"], 0);
+    ran(&["up", path(&file)]);
+    ran(&["check", "plain", "--all-pairs"]);
     ip(&["-netns", "n1", "link", "set", "eth0", "down"]);
-    ran(&["check", "plain", "--all-pairs"], 1);
-    ran(&["down", "plain"], 0);
+    ended(&["check", "plain", "--all-pairs"], 1);
+    ran(&["down", "plain"]);
     Ok(())
 }
 
 fn source_is_kept() -> Result<(), Failed> {
     let file = pair("edited", "expect: [{ from: n0, to: n1 }]\n")?;
-    ran(&["up", path(&file)], 0);
-    ran(&["check", "edited"], 0);
+    ran(&["up", path(&file)]);
+    ran(&["check", "edited"]);
     let text = std::fs::read_to_string(file.path())?;
     std::fs::write(file.path(), text.replace("to: n1 }", "to: n1, reach: false }"))?;
-    ran(&["check", "edited"], 0);
-    assert!(ran(&["up", path(&file)], 0).contains("nothing to change"));
-    ran(&["check", "edited"], 1);
-    ran(&["down", "edited"], 0);
+    ran(&["check", "edited"]);
+    assert!(ran(&["up", path(&file)]).contains("nothing to change"));
+    ended(&["check", "edited"], 1);
+    ran(&["down", "edited"]);
     Ok(())
 }
 
 fn checked_run() -> Result<(), Failed> {
     // Nobody reaches who must not be reached: that is success.
-    let text = ran(&["run", APART, "--duration", "10ms"], 0);
+    let text = ran(&["run", APART, "--duration", "10ms"]);
     assert!(text.contains("\n4 of 4 expectations as expected\n"), "{text}");
     assert!(!text.contains("no reply"), "{text}");
     // Neighbours that must not talk are no failed pings, but a failed expectation.
     let file = pair("strict", "expect: [{ from: all, to: all, reach: false, because: a test }]\n")?;
-    let text = ran(&["run", path(&file), "--duration", "10ms"], 1);
+    let text = ended(&["run", path(&file), "--duration", "10ms"], 1).out;
     assert!(text.contains("\nFAIL all ↛ all, ping (0/4): a test\n"), "{text}");
     assert!(text.contains("\n0 of 1 expectation as expected\n"), "{text}");
     assert!(text.trim_end().ends_with("nothing of it is left"), "{text}");
@@ -342,12 +334,12 @@ fn checked_run() -> Result<(), Failed> {
 }
 
 fn ctrl_c() -> Result<(), Failed> {
-    ran(&["up", ROUTER], 0);
+    ran(&["up", ROUTER]);
     // Nobody has it, so that there is something to wait for.
     let text = std::fs::read_to_string(ROUTER)?;
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), format!("{text}  - {{ from: left, to: 10.1.0.77 }}\n"))?;
-    ran(&["up", path(&file)], 0);
+    ran(&["up", path(&file)]);
     let mut child = nsbpf(&["check", "router"]).stdout(Stdio::piped()).spawn()?;
     let pid = Pid::from_child(&child);
     // It is at it once there is a socket in the namespace.
@@ -365,27 +357,26 @@ fn ctrl_c() -> Result<(), Failed> {
     let mut said = String::new();
     child.stdout.take().expect("a pipe").read_to_string(&mut said)?;
     assert_eq!(said, "");
-    let down = ran(&["down", "router"], 0);
+    let down = ran(&["down", "router"]);
     assert!(down.contains("nothing of it is left"), "{down}");
     Ok(())
 }
 
 fn cannot() -> Result<(), Failed> {
     let refused = |arguments: &[&str], code: i32, says: &str| {
-        let done = run(arguments);
-        assert_eq!(done.code, Some(code), "{}{}", done.out, done.err);
+        let done = ended(arguments, code);
         assert!(done.err.contains(says), "{says:?} is not in {:?}", done.err);
     };
     refused(&["check", "nowhere"], 1, "there is no lab `nowhere`: no lab is up");
     let file = pair("plain", "")?;
-    ran(&["up", path(&file)], 0);
+    ran(&["up", path(&file)]);
     refused(&["check", "plan"], 1, "did you mean `plain`?");
     refused(&["check", "plain"], 2, "the lab `plain` expects nothing: add `expect:`");
     refused(&["check", "plain", "--sample", "2"], 2, "--all-pairs");
     std::fs::remove_file("/run/nsbpf/labs/plain/lab.yaml")?;
     refused(&["check", "plain", "--all-pairs"], 1, "`nsbpf up` it again");
-    ran(&["up", path(&file)], 0);
-    ran(&["check", "plain", "--all-pairs"], 0);
-    ran(&["down", "plain"], 0);
+    ran(&["up", path(&file)]);
+    ran(&["check", "plain", "--all-pairs"]);
+    ran(&["down", "plain"]);
     Ok(())
 }

@@ -35,6 +35,20 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
     finish(nsbpf(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
+/// Runs nsbpf, which must end with that code.
+#[track_caller]
+pub(crate) fn ended(arguments: &[&str], code: i32) -> Done {
+    let done = run(arguments);
+    assert_eq!(done.code, Some(code), "{arguments:?}: {}{}", done.out, done.err);
+    done
+}
+
+/// Runs nsbpf, which must end well, and returns what it printed.
+#[track_caller]
+pub(crate) fn ran(arguments: &[&str]) -> String {
+    ended(arguments, 0).out
+}
+
 /// `nsbpf run --format json`, in the background.
 pub(crate) struct Running {
     child: Child,

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::engine::{Up, lab};
-use crate::wiring::{Foreign, reaches};
-use crate::world::{ip, ip_json};
+use crate::world::{Foreign, ip, ip_json, reaches};
 
 pub(crate) const TESTS: &[Test] = &[
     ("edits::an_only_address_changes", only_address),

@@ -1,7 +1,6 @@
 //! The engine: from any state to the one that is wanted.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,15 +9,14 @@ use libtest_mimic::Failed;
 use nsbpf::apply::{ApplyError, Converged, converge, survey, take_down};
 use nsbpf::datapath::{OBJECT_DIGEST, StatsReader};
 use nsbpf::lab::Lab;
-use nsbpf::net::echo::Echo;
 use nsbpf::plan::Settings;
 use nsbpf::state::{IngressHook, Object, State};
 use nsbpf::store::{LabLock, Store};
 use nsbpf_common::stats::PortStats;
 
 use crate::Test;
-use crate::command::run;
-use crate::world::{ip, ip_json, netns};
+use crate::command::ran;
+use crate::world::{answers, ip, ip_json};
 
 pub(crate) const TESTS: &[Test] = &[
     ("engine::up_again_changes_nothing", up_again),
@@ -374,21 +372,13 @@ fn thousand() -> Result<(), Failed> {
         n: { count: 1000, interfaces: { eth0: { bridge: br0, addresses: [10.1.0.0/16, 'fd01::/64'] } } }\n";
     std::fs::write(&file, text)?;
     let path = file.path().to_str().ok_or("a path")?;
-    let ran = |arguments: &[&str]| {
-        let done = run(arguments);
-        assert_eq!(done.code, Some(0), "{arguments:?}: {}{}", done.out, done.err);
-        done.out
-    };
     ran(&["up", path]);
     assert_eq!(ip(&["netns", "list"]).lines().count(), 1000);
     let ports = ip_json(&["link", "show", "master", "br0"]);
     assert_eq!(ports.as_array().map(Vec::len), Some(1000));
     assert!(ran(&["up", path]).starts_with("many is up already: nothing to change"));
     for (from, target) in [("n1", "10.1.3.232"), ("n1000", "fd01::1")] {
-        let target: IpAddr = target.parse()?;
-        let mut echo = Echo::new(&netns(from), target, 7)?;
-        let answered =
-            (0..5).any(|_| echo.ping(Duration::from_secs(1)).is_ok_and(|it| it.is_some()));
+        let answered = answers(from, target, &[Duration::from_secs(1); 5]);
         assert!(answered, "{from} does not reach {target}");
     }
     let down = ran(&["down", "many"]);

@@ -276,47 +276,87 @@ fn cut_short_at(switch: &str, work: impl FnOnce()) {
     unmount(&path, UnmountFlags::DETACH).unwrap();
 }
 
-/// Every write that an enable makes, and every next command.
-fn enable_cut_short() -> Result<(), Failed> {
-    ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"]);
+/// What a lab does, and another one.
+type Work = fn(&Lab, &Lab) -> Result<(), Failed>;
+
+/// A lab's work is cut short at each of these writes, and each of the next commands
+/// follows. However that goes, in the end all is as it was before.
+fn each_cut_short(
+    places: &[&str],
+    cut_short: fn(&Lab, &str) -> Result<(), Failed>,
+    next: [Work; 3],
+) -> Result<(), Failed> {
     let before = everything();
-    for place in ["ipv6/conf/one/accept_ra", "ipv6/conf/two/accept_ra", V4, V6] {
-        for next in 0..3 {
+    for place in places {
+        for (number, next) in next.iter().enumerate() {
             let [lab, other] = ["lab", "other"].map(Lab::new);
-            cut_short_at(place, || {
-                assert!(enable(&lab.store, BOTH).is_err(), "{place} was not written");
-                assert!(enabled(&lab.store).unwrap().is_some_and(|families| families != BOTH));
-            });
-            match next {
-                // The same lab tries again.
-                0 => {
-                    enable(&lab.store, BOTH)?;
-                    assert_eq!(enabled(&lab.store)?, Some(BOTH));
-                    assert_eq!(["one", "two"].map(accept_ra), ["2", "2"]);
-                }
-                // Another comes and goes.
-                1 => {
-                    enable(&other.store, BOTH)?;
-                    assert_eq!(["one", "two"].map(accept_ra), ["2", "2"]);
-                    assert_eq!(enabled(&lab.store)?, Some(BOTH));
-                    release(&other.store)?;
-                }
-                // It gives up.
-                _ => {}
-            }
+            cut_short(&lab, place)?;
+            next(&lab, &other)?;
             release(&lab.store)?;
-            assert_eq!(everything(), before, "{place}, {next}");
+            assert_eq!(everything(), before, "{place}, {number}");
             assert!(!Path::new(NOTE).exists());
             lab.end();
             other.end();
         }
     }
+    Ok(())
+}
+
+/// Every write that an enable makes, and every next command.
+fn enable_cut_short() -> Result<(), Failed> {
+    let cut_short = |lab: &Lab, place: &str| {
+        cut_short_at(place, || {
+            assert!(enable(&lab.store, BOTH).is_err(), "{place} was not written");
+            assert!(enabled(&lab.store).unwrap().is_some_and(|families| families != BOTH));
+        });
+        Ok(())
+    };
+    let same_again: Work = |lab, _| {
+        enable(&lab.store, BOTH)?;
+        assert_eq!(enabled(&lab.store)?, Some(BOTH));
+        assert_eq!(["one", "two"].map(accept_ra), ["2", "2"]);
+        Ok(())
+    };
+    let another_comes_and_goes: Work = |lab, other| {
+        enable(&other.store, BOTH)?;
+        assert_eq!(["one", "two"].map(accept_ra), ["2", "2"]);
+        assert_eq!(enabled(&lab.store)?, Some(BOTH));
+        Ok(release(&other.store)?)
+    };
+    let it_gives_up: Work = |_, _| Ok(());
+    ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"]);
+    each_cut_short(
+        &["ipv6/conf/one/accept_ra", "ipv6/conf/two/accept_ra", V4, V6],
+        cut_short,
+        [same_again, another_comes_and_goes, it_gives_up],
+    )?;
     ip(&["link", "delete", "one"]);
     Ok(())
 }
 
 /// Every write that a release makes, and every next command.
 fn release_cut_short() -> Result<(), Failed> {
+    let cut_short = |lab: &Lab, place: &str| {
+        enable(&lab.store, BOTH)?;
+        cut_short_at(place, || {
+            assert!(release(&lab.store).is_err(), "{place} was not written");
+            // `down` sees that there is something left to do.
+            assert_eq!(enabled(&lab.store).unwrap(), Some(Families::default()));
+        });
+        Ok(())
+    };
+    let same_enables: Work = |lab, _| {
+        enable(&lab.store, BOTH)?;
+        assert_eq!(enabled(&lab.store)?, Some(BOTH));
+        assert_eq!(switches(), ["1", "1"]);
+        Ok(())
+    };
+    let another_finishes_it: Work = |_, other| {
+        enable(&other.store, ONLY_V4)?;
+        assert_eq!(switches(), ["1", "0"]);
+        Ok(release(&other.store)?)
+    };
+    let same_again: Work = |_, _| Ok(());
     ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"]);
     for (file, value) in [
         ("ipv4/conf/all/accept_redirects", "0"),
@@ -325,44 +365,18 @@ fn release_cut_short() -> Result<(), Failed> {
     ] {
         write(file, value);
     }
-    let before = everything();
-    for place in [
-        V4,
-        "ipv4/conf/all/accept_redirects",
-        "ipv4/conf/one/forwarding",
-        V6,
-        "ipv6/conf/one/forwarding",
-        "ipv6/conf/two/accept_ra",
-    ] {
-        for next in 0..3 {
-            let [lab, other] = ["lab", "other"].map(Lab::new);
-            enable(&lab.store, BOTH)?;
-            cut_short_at(place, || {
-                assert!(release(&lab.store).is_err(), "{place} was not written");
-                // `down` sees that there is something left to do.
-                assert_eq!(enabled(&lab.store).unwrap(), Some(Families::default()));
-            });
-            match next {
-                0 => {
-                    enable(&lab.store, BOTH)?;
-                    assert_eq!(enabled(&lab.store)?, Some(BOTH));
-                    assert_eq!(switches(), ["1", "1"]);
-                }
-                // Another lab finishes it, and goes before.
-                1 => {
-                    enable(&other.store, ONLY_V4)?;
-                    assert_eq!(switches(), ["1", "0"]);
-                    release(&other.store)?;
-                }
-                _ => {}
-            }
-            release(&lab.store)?;
-            assert_eq!(everything(), before, "{place}, {next}");
-            assert!(!Path::new(NOTE).exists());
-            lab.end();
-            other.end();
-        }
-    }
+    each_cut_short(
+        &[
+            V4,
+            "ipv4/conf/all/accept_redirects",
+            "ipv4/conf/one/forwarding",
+            V6,
+            "ipv6/conf/one/forwarding",
+            "ipv6/conf/two/accept_ra",
+        ],
+        cut_short,
+        [same_enables, another_finishes_it, same_again],
+    )?;
     ip(&["link", "delete", "one"]);
     Ok(())
 }

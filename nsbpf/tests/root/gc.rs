@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 use rustix::process::Signal;
 
 use crate::Test;
-use crate::command::{Running, run};
+use crate::command::{Running, ran};
 use crate::world::{everything, ip};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -17,13 +17,6 @@ const QUICKSTART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/quickstar
 const ROUTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
 const APART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/08-apart.yaml");
 const PAIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/02-routes.yaml");
-
-#[track_caller]
-fn ran(arguments: &[&str]) -> String {
-    let done = run(arguments);
-    assert_eq!(done.code, Some(0), "{arguments:?}: {}{}", done.out, done.err);
-    done.out
-}
 
 fn kill(lab: &str) {
     let mut running = Running::start(&[lab]);

@@ -5,8 +5,7 @@ use nsbpf::state::IngressHook;
 
 use crate::Test;
 use crate::engine::{Up, lab};
-use crate::wiring::Foreign;
-use crate::world::ip;
+use crate::world::{Foreign, ip};
 
 pub(crate) const TESTS: &[Test] = &[
     ("guests::a_way_of_their_own_stays", own_way),

@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use crate::Test;
-use crate::command::run;
+use crate::command::ran;
 
 macro_rules! labs {
     ($($name:literal),* $(,)?) => {
@@ -31,13 +31,6 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs");
 /// Why a lab cannot be up here.
 pub(crate) fn why_not(name: &str) -> Option<&'static str> {
     if name == "labs::06-vlan" { crate::vlan::why_not_here() } else { None }
-}
-
-#[track_caller]
-fn ran(arguments: &[&str]) -> String {
-    let done = run(arguments);
-    assert_eq!(done.code, Some(0), "{arguments:?}: {}{}", done.out, done.err);
-    done.out
 }
 
 /// Up, as expected, nothing to change, as drawn, and down.

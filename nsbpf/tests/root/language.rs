@@ -1,15 +1,11 @@
 //! What the lab language says, in the kernel: routes, routers, MTU and MAC.
 
-use std::net::IpAddr;
-use std::time::Duration;
-
 use libtest_mimic::Failed;
-use nsbpf::net::echo::Echo;
 use nsbpf::state::IngressHook;
 
 use crate::Test;
 use crate::engine::{Up, lab};
-use crate::world::{ip, ip_json, netns};
+use crate::world::{ip, ip_json, reaches};
 
 pub(crate) const TESTS: &[Test] = &[
     ("language::a_router_routes", router),
@@ -18,13 +14,6 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
-
-fn reaches(from: &str, target: &str) -> bool {
-    let target: IpAddr = target.parse().unwrap();
-    let mut echo = Echo::new(&netns(from), target, 7).expect("an echo socket");
-    // The first one resolves neighbours all along the way.
-    (0..3).any(|_| echo.ping(Duration::from_millis(500)).expect("ping").is_some())
-}
 
 fn router() -> Result<(), Failed> {
     let with = lab(ROUTER);

@@ -12,6 +12,7 @@
     reason = "sizes are small, and every test has one type"
 )]
 
+mod adopted;
 mod bench;
 mod check;
 mod command;
@@ -32,6 +33,7 @@ mod random;
 mod ready;
 mod refusals;
 mod run;
+mod tables;
 mod tracer;
 mod truth;
 mod uplink;
@@ -57,6 +59,7 @@ fn main() {
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,
+        adopted::TESTS,
         edits::TESTS,
         guests::TESTS,
         random::TESTS,
@@ -66,6 +69,7 @@ fn main() {
         exec::TESTS,
         doctor::TESTS,
         forwarding::TESTS,
+        tables::TESTS,
         uplink::TESTS,
         vlan::TESTS,
         kill_points::TESTS,
@@ -78,7 +82,7 @@ fn main() {
             let trial = Trial::test(name, move || isolation::isolated(test));
             let here = why_not
                 .or_else(|| doctor::why_not(name))
-                .or_else(|| uplink::why_not(name))
+                .or_else(|| tables::why_not(name))
                 .or_else(|| vlan::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));

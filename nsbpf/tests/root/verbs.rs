@@ -9,7 +9,7 @@ use nsbpf::net::echo::Echo;
 use serde_json::Value;
 
 use crate::Test;
-use crate::command::{self, run};
+use crate::command::{self, ended, ran};
 use crate::tracer::{Kind, trace};
 use crate::world::{ip, ip_json, netns};
 
@@ -28,23 +28,15 @@ pub(crate) const TESTS: &[Test] = &[
 
 const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/quickstart.yaml");
 
-/// Runs nsbpf, which must end with that code, and returns what it printed.
-#[track_caller]
-fn nsbpf(arguments: &[&str], code: i32) -> String {
-    let done = run(arguments);
-    assert_eq!(done.code, Some(code), "{arguments:?}: {}", done.err);
-    if code == 1 { done.err } else { done.out }
-}
-
 fn up_stays() -> Result<(), Failed> {
-    assert!(nsbpf(&["up", LAB], 0).contains("quickstart is up after"));
+    assert!(ran(&["up", LAB]).contains("quickstart is up after"));
     ip(&["netns", "exec", "vnet0", "true"]);
-    assert!(nsbpf(&["up", LAB], 0).contains("nothing to change"));
-    let listed: Value = serde_json::from_str(&nsbpf(&["ls", "--format", "json"], 0))?;
+    assert!(ran(&["up", LAB]).contains("nothing to change"));
+    let listed: Value = serde_json::from_str(&ran(&["ls", "--format", "json"]))?;
     assert_eq!(listed["lab"], "quickstart");
     assert_eq!((&listed["namespaces"], &listed["hooks"]), (&2.into(), &4.into()));
-    assert!(nsbpf(&["down", "quickstart"], 0).contains("nothing of it is left"));
-    assert_eq!(nsbpf(&["ls"], 0), "no lab is up\n");
+    assert!(ran(&["down", "quickstart"]).contains("nothing of it is left"));
+    assert_eq!(ran(&["ls"]), "no lab is up\n");
     Ok(())
 }
 
@@ -65,42 +57,43 @@ fn second_up() -> Result<(), Failed> {
         assert!(second.out.contains("nothing to change"), "{}", second.out);
         let writes: Vec<String> = second.writes.iter().map(ToString::to_string).collect();
         assert!(writes.is_empty(), "it wrote:\n{}", writes.join("\n"));
-        nsbpf(&["down", "router"], 0);
+        ran(&["down", "router"]);
     }
     Ok(())
 }
 
 fn plan() -> Result<(), Failed> {
-    let shown = nsbpf(&["plan", LAB], 3);
+    let shown = ended(&["plan", LAB], 3).out;
     assert!(shown.lines().all(|line| line.starts_with("+ ")), "{shown}");
     assert!(shown.contains("+ interface vnet0/eth0"), "{shown}");
     assert!(!std::fs::exists("/run/nsbpf")?, "it only looks");
-    nsbpf(&["up", LAB], 0);
-    assert_eq!(nsbpf(&["plan", LAB], 0), "quickstart: nothing to change\n");
+    ran(&["up", LAB]);
+    assert_eq!(ran(&["plan", LAB]), "quickstart: nothing to change\n");
     ip(&["link", "set", "vnet0-eth0", "nomaster"]);
-    let shown = nsbpf(&["plan", LAB], 3);
+    let shown = ended(&["plan", LAB], 3).out;
     assert_eq!(shown.lines().next(), Some("~ interface vnet0/eth0"));
-    let report: Value = serde_json::from_str(&nsbpf(&["plan", LAB, "--format", "json"], 3))?;
+    let report: Value = serde_json::from_str(&ended(&["plan", LAB, "--format", "json"], 3).out)?;
     assert_eq!(report["steps"][0]["object"], "interface vnet0/eth0");
     assert_eq!(report["steps"][0]["action"], "change");
-    nsbpf(&["down", "--all"], 0);
+    ran(&["down", "--all"]);
     Ok(())
 }
 
 fn run_refuses() -> Result<(), Failed> {
-    nsbpf(&["up", LAB], 0);
-    let refused = nsbpf(&["run", "--duration", "10ms"], 1);
+    ran(&["up", LAB]);
+    let refused = ended(&["run", "--duration", "10ms"], 1).err;
     assert!(refused.contains("`nsbpf down quickstart` does"), "{refused}");
     ip(&["netns", "exec", "vnet0", "true"]);
-    nsbpf(&["down", "quickstart"], 0);
+    ran(&["down", "quickstart"]);
+    ended(&["run", "--hook", "none"], 2);
     Ok(())
 }
 
 fn down_of_nothing() -> Result<(), Failed> {
-    assert!(nsbpf(&["down", "nowhere"], 1).contains("there is no lab `nowhere`"));
-    assert_eq!(nsbpf(&["down", "--all"], 0), "no lab is up\n");
-    nsbpf(&["down"], 2);
-    nsbpf(&["down", "../etc"], 2);
+    assert!(ended(&["down", "nowhere"], 1).err.contains("there is no lab `nowhere`"));
+    assert_eq!(ran(&["down", "--all"]), "no lab is up\n");
+    ended(&["down"], 2);
+    ended(&["down", "../etc"], 2);
     Ok(())
 }
 
@@ -120,28 +113,28 @@ fn failed_up() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let edited = folder.path().join("lab.yaml");
     std::fs::write(&edited, std::fs::read_to_string(LAB)?.replace("vnet1", "vnet2"))?;
-    nsbpf(&["up", LAB], 0);
+    ran(&["up", LAB]);
     wait_for_link_local("vnet1", "eth0");
     let index = ip_json(&["link", "show", "vnet1-eth0"])[0]["ifindex"].as_u64().unwrap() + 1;
     ip(&["link", "add", "foreign", "index", &index.to_string(), "type", "bridge"]);
-    let refused = nsbpf(&["up", edited.to_str().unwrap()], 1);
+    let refused = ended(&["up", edited.to_str().unwrap()], 1).err;
     assert!(refused.contains("What had been done was undone."), "{refused}");
     ip(&["link", "delete", "foreign"]);
     wait_for_link_local("vnet1", "eth0");
-    assert_eq!(nsbpf(&["plan", LAB], 0), "quickstart: nothing to change\n");
-    nsbpf(&["down", "quickstart"], 0);
+    assert_eq!(ran(&["plan", LAB]), "quickstart: nothing to change\n");
+    ran(&["down", "quickstart"]);
     Ok(())
 }
 
 fn show() -> Result<(), Failed> {
     let router = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
-    nsbpf(&["up", router], 0);
+    ran(&["up", router]);
     for (namespace, device) in
         [("left", "eth0"), ("right", "eth0"), ("router", "left"), ("router", "right")]
     {
         wait_for_link_local(namespace, device);
     }
-    let report: Value = serde_json::from_str(&nsbpf(&["show", "router", "--format", "json"], 0))?;
+    let report: Value = serde_json::from_str(&ran(&["show", "router", "--format", "json"]))?;
     let namespaces = report["namespaces"].as_array().expect("namespaces");
     assert_eq!(namespaces.len(), 3);
     for namespace in namespaces {
@@ -168,11 +161,12 @@ fn show() -> Result<(), Failed> {
             assert_eq!(interface["hooks"], serde_json::json!(["tc ingress", "tc egress"]));
         }
     }
-    let text = nsbpf(&["show", "router"], 0);
+    let text = ran(&["show", "router"]);
     assert!(text.contains("  namespace router, router\n"), "{text}");
     assert!(text.contains("    route to 0.0.0.0/0 via 10.1.0.254 (eth0)\n"), "{text}");
-    nsbpf(&["down", "router"], 0);
-    assert!(nsbpf(&["show", "router"], 1).contains("there is no lab `router`"));
+    assert!(ended(&["graph", "ruoter"], 1).err.contains("did you mean `router`?"));
+    ran(&["down", "router"]);
+    assert!(ended(&["show", "router"], 1).err.contains("there is no lab `router`"));
     Ok(())
 }
 
@@ -183,10 +177,10 @@ fn after_a_kill() -> Result<(), Failed> {
         running.signal(rustix::process::Signal::KILL);
         running.end();
         if kept {
-            assert!(nsbpf(&["up", LAB], 0).contains("nothing to change"));
-            nsbpf(&["run", "--duration", "10ms"], 1);
+            assert!(ran(&["up", LAB]).contains("nothing to change"));
+            ended(&["run", "--duration", "10ms"], 1);
         }
-        nsbpf(&["down", "quickstart"], 0);
+        ran(&["down", "quickstart"]);
     }
     Ok(())
 }
@@ -219,14 +213,13 @@ fn turns() -> Result<(), Failed> {
 }
 
 fn stats() -> Result<(), Failed> {
-    nsbpf(&["up", LAB], 0);
+    ran(&["up", LAB]);
     let mut echo = Echo::new(&netns("vnet0"), "10.0.0.2".parse()?, 7)?;
     let answered =
         (0..20).filter(|_| echo.ping(Duration::from_secs(2)).is_ok_and(|it| it.is_some()));
     assert_eq!(answered.count(), 20);
     let read = || -> Value {
-        serde_json::from_str(&nsbpf(&["stats", "quickstart", "--format", "json"], 0))
-            .expect("an object")
+        serde_json::from_str(&ran(&["stats", "quickstart", "--format", "json"])).expect("an object")
     };
     let [near, far] = [0, 1].map(|place| read()["interfaces"][place].clone());
     assert_eq!(
@@ -238,7 +231,7 @@ fn stats() -> Result<(), Failed> {
         assert_eq!((&one["ipv4"]["packets"], &one["ipv4"]), (&20.into(), &other["ipv4"]));
         assert_eq!(one["packets_per_second"], Value::Null);
     }
-    assert!(nsbpf(&["stats", "quickstart"], 0).contains("quickstart (tx/rx by family)"));
+    assert!(ran(&["stats", "quickstart"]).contains("quickstart (tx/rx by family)"));
     // A reader that has seen enough ends it, and the rates come with the second look.
     let mut command = command::nsbpf(&["stats", "quickstart", "--format", "json", "--watch=20ms"]);
     let mut child = command.stdout(Stdio::piped()).spawn()?;
@@ -247,14 +240,13 @@ fn stats() -> Result<(), Failed> {
     assert!(second["interfaces"][0]["tx"]["packets_per_second"].is_number(), "{second}");
     drop(lines);
     assert!(child.wait()?.success());
-    nsbpf(&["up", LAB, "--hook", "none"], 0);
-    let done = run(&["stats", "quickstart"]);
-    assert_eq!(done.code, Some(1));
+    ran(&["up", LAB, "--hook", "none"]);
+    let done = ended(&["stats", "quickstart"], 1);
     assert!(
         done.err.contains("counts nothing: it was brought up with `--hook none`"),
         "{}",
         done.err
     );
-    nsbpf(&["down", "quickstart"], 0);
+    ran(&["down", "quickstart"]);
     Ok(())
 }

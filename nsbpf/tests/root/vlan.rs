@@ -2,14 +2,12 @@
 //! what `bridge` says of its ports.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::process::Command;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Failed;
-use nsbpf::net::echo::Echo;
 use nsbpf::state::IngressHook;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::{Value, json};
@@ -17,7 +15,7 @@ use serde_json::{Value, json};
 use crate::Test;
 use crate::command::run;
 use crate::engine::{Up, lab};
-use crate::world::{ip, ip_json, netns};
+use crate::world::{answers, ip, ip_json};
 
 const TRUNK: &str = "vlan::a_trunk_carries_tagged_frames";
 
@@ -91,14 +89,6 @@ pub(crate) fn why_not(test: &str) -> Option<&'static str> {
 /// Why there are no VLANs here.
 pub(crate) fn why_not_here() -> Option<&'static str> {
     (!KERNEL.filtering).then_some("this kernel's bridges do not filter VLANs")
-}
-
-/// Whether an answer comes from that address within some of these times.
-#[track_caller]
-fn answers(from: &str, target: &str, times: &[Duration]) -> bool {
-    let target: IpAddr = target.parse().expect("an address");
-    let mut echo = Echo::new(&netns(from), target, 7).expect("an echo socket");
-    times.iter().any(|time| echo.ping(*time).is_ok_and(|time| time.is_some()))
 }
 
 /// Fails unless that address answers, or unless it does not.

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use nsbpf::net::NetNs;
+use nsbpf::net::echo::Echo;
 use serde_json::Value;
 
 /// Runs `ip` and returns what it prints.
@@ -40,6 +42,44 @@ pub(crate) fn netns(name: &str) -> NetNs {
 #[track_caller]
 fn fs_err<T>(result: std::io::Result<T>, name: &str) -> T {
     result.unwrap_or_else(|error| panic!("namespace {name}: {error}"))
+}
+
+/// A namespace of ip-netns, which goes with this.
+pub(crate) struct Foreign(&'static str);
+
+impl Foreign {
+    pub(crate) fn new(name: &'static str) -> Self {
+        ip(&["netns", "add", name]);
+        Self(name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.0
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        ip(&["netns", "delete", self.0]);
+        // `ip netns add` mounts the folder of names onto itself.
+        rustix::mount::unmount("/run/netns", rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    }
+}
+
+/// Whether an answer comes from that address within some of these times.
+#[track_caller]
+pub(crate) fn answers(from: &str, target: &str, times: &[Duration]) -> bool {
+    let target: IpAddr = target.parse().expect("an address");
+    // Where there is no route there is no socket.
+    let Ok(mut echo) = Echo::new(&netns(from), target, 7) else { return false };
+    times.iter().any(|time| echo.ping(*time).is_ok_and(|time| time.is_some()))
+}
+
+/// Whether an address answers pings from a namespace.
+#[track_caller]
+pub(crate) fn reaches(from: &str, target: &str) -> bool {
+    // The first one resolves neighbours all along the way.
+    answers(from, target, &[Duration::from_millis(500); 3])
 }
 
 /// A UDP socket inside a namespace.

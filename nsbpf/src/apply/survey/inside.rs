@@ -122,11 +122,15 @@ fn settings(by_place: &BTreeMap<&Place, Devices<'_>>, objects: &mut Objects) {
 /// Whether bridges hand their packets to the firewall.
 fn netfilter(devices: &Devices<'_>, opened: &Opened, objects: &mut Objects) -> Result<(), Cause> {
     let bridges = devices.values().filter_map(|known| match &known.of {
-        LinkId::Bridge(name) if !opened.adopted => Some(name),
-        _ => None,
+        LinkId::Bridge(name) => Some(name),
+        LinkId::Interface(_) => None,
     });
+    let mut bridges = bridges.peekable();
+    if opened.adopted || bridges.peek().is_none() {
+        return Ok(());
+    }
+    let netfilter = opened.netns.run(sysctl::bridge_netfilter)??;
     for name in bridges {
-        let netfilter = opened.netns.run(sysctl::bridge_netfilter)??;
         if let Some(Object::Bridge(bridge)) = objects.get_mut(&Key::Bridge(name.clone())) {
             bridge.options.netfilter = netfilter;
         }

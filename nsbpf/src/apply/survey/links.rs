@@ -3,11 +3,11 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use nsbpf_common::port::{MAC_PREFIX, Slot};
+use nsbpf_common::port::Slot;
 
 use super::insert;
 use crate::apply::Cause;
-use crate::apply::alias;
+use crate::apply::marks::Marks;
 use crate::lab::{InterfaceId, InterfaceName, LinkId};
 use crate::net::Netlink;
 use crate::net::link::{self, Link};
@@ -51,11 +51,6 @@ pub(super) struct Known {
 }
 
 /// Tells the lab's links of a namespace from others'.
-///
-/// A link has four marks: group, interface index of the group's slot, MAC address,
-/// and alias with an index of some slot. Two make it ours: udev, NetworkManager or
-/// a person may have changed one, a lab may say another MAC address, and a run
-/// that was killed may not have come to the alias.
 pub(super) fn look(
     store: &Store,
     slot: Option<Slot>,
@@ -65,15 +60,11 @@ pub(super) fn look(
     seen: &mut Vec<Seen>,
 ) -> Result<(), Cause> {
     for link in link::list(netlink)? {
-        let group = Slot::of_group(link.group);
-        let alias = alias::parse(&link.alias);
-        let aliased = alias.is_some() && link.ifindex > u32::from(u16::MAX);
-        let indexed = group.is_some_and(|group| group.number(link.ifindex).is_some());
-        let marks = [group.is_some(), indexed, link.mac.starts_with(&MAC_PREFIX), aliased];
-        let marks = marks.into_iter().filter(|mark| *mark).count();
+        let marks = Marks::of(&link);
+        let doubtful = marks.are_few();
         let number = slot.and_then(|slot| slot.number(link.ifindex));
-        let (lab, identity) = alias.unzip();
-        let doubtful = marks < 2;
+        let group = marks.group;
+        let (lab, identity) = marks.alias.unzip();
         let owner = match &lab {
             _ if doubtful && (number.is_none() || *place == Place::Host) => Some(Owner::Stranger),
             _ if doubtful => None,

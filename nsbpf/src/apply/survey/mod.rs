@@ -45,7 +45,7 @@ pub struct Survey {
     pub found: HashMap<Name, NetNs>,
 }
 
-fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
+pub(super) fn failed<E: Into<Cause>>(what: &str) -> impl FnOnce(E) -> ApplyError {
     let what = what.to_owned();
     move |error| ApplyError::Survey { what, source: Box::new(error.into()) }
 }

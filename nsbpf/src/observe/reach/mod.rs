@@ -32,7 +32,7 @@ use settle::settle;
 
 /// Probes at the same time at most: each of them makes two entries, that of who
 /// asks and that of who answers, in a neighbour table that has room for 1,024.
-pub const TOGETHER: usize = 256;
+const TOGETHER: usize = 256;
 /// How long one is believed who says that there is no route: it may come yet.
 const ROUTE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -188,7 +188,7 @@ impl Reach {
         Ok(Self { namespaces, routers: routers.map(|router| router.name.clone()).collect() })
     }
 
-    /// Makes all probes, [`TOGETHER`] at the same time; returns what came of
+    /// Makes all probes, `TOGETHER` at the same time; returns what came of
     /// each, in their order. `progress` is told how many are done.
     pub async fn probe(
         &self,

@@ -1,4 +1,6 @@
-use super::*;
+//! Who is to reach whom.
+
+use crate::lab::*;
 
 /// Left and right have both families, old only IPv4, mute none.
 fn lab(expect: &str) -> Result<Lab, String> {

@@ -1,12 +1,12 @@
 //! Large labs, and large labs that are wrong everywhere: none takes the square of
 //! its size.
 //!
-//! `cargo test --release -p nsbpf large_labs -- --nocapture` shows the times.
+//! `cargo test --release -p nsbpf lab::tests::large -- --nocapture` shows the times.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::*;
+use crate::lab::*;
 
 /// Of each shape: a debug build takes ten seconds to read the text of 10,000.
 const MANY: usize = if cfg!(debug_assertions) { 1000 } else { 10_000 };

@@ -2,7 +2,7 @@
 //! file, the parser answers soon, at a place of the file, and what it accepts can
 //! be planned.
 //!
-//! `PROPTEST_CASES=100000 cargo test --release -p nsbpf lab::fuzz` tries more.
+//! `PROPTEST_CASES=100000 cargo test --release -p nsbpf lab::tests::fuzz` tries more.
 
 mod made;
 mod mutation;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Lab, LabError, Source};
 use crate::lab::spec::LabSpec;
+use crate::lab::{Lab, LabError, Source};
 use crate::plan::tests::carry_out;
 use crate::plan::{Settings, desired, diff};
 use crate::state::{IngressHook, State};
@@ -31,7 +31,7 @@ fn seeds() -> Vec<String> {
         std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     let labs = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
-    let reference = include_str!("../../../docs/lab-reference.md").split("```yaml\n").skip(1);
+    let reference = include_str!("../../../../docs/lab-reference.md").split("```yaml\n").skip(1);
     let examples = reference.map(|rest| rest.split("```").next().unwrap().to_owned());
     labs.chain(examples).collect()
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-use super::*;
+use crate::lab::*;
 
-const REFERENCE: &str = include_str!("../../../docs/lab-reference.md");
+const REFERENCE: &str = include_str!("../../../../docs/lab-reference.md");
 
 /// Sections of the reference, and what the schema calls what they describe.
 const SECTIONS: [(&str, &str); 6] = [
