@@ -4,9 +4,12 @@
 //! ends: clsact filters hold their programs, and maps, programs and XDP links
 //! are pinned in the lab's folder.
 
+mod cost;
+mod generator;
 mod load;
 mod log;
 mod probe;
+mod sink;
 mod stats;
 mod trial;
 
@@ -19,10 +22,13 @@ use aya::pin::PinError;
 use aya::programs::ProgramError;
 
 pub use self::log::KernelLog;
+pub use cost::{Costs, LoadCost};
+pub use generator::Generator;
 pub use load::{
     ProgramIds, Programs, TC_EGRESS, TC_INGRESS, detach_xdp, has_xdp_link, observe, unload,
 };
 pub use probe::{Missing, probe};
+pub use sink::{AttachedSink, Sink};
 pub use stats::StatsReader;
 pub use trial::Trial;
 
