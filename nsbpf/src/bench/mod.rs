@@ -39,7 +39,8 @@ use crate::lab::LabError;
 use crate::net::NetlinkError;
 use crate::store::StoreError;
 
-pub use report::Report;
+pub use environment::Environment;
+pub use report::{Figure, PathReport, ProgramReport, Report, Unit, Verdict};
 pub use statistics::Summary;
 
 /// Flows at most: the source ports from 1,024 on.
@@ -107,12 +108,12 @@ fn io_error(operation: impl Into<String>) -> impl FnOnce(io::Error) -> BenchErro
 /// # Errors
 /// The first thing that failed. Labs may be left then: the world's end is theirs.
 pub fn datapath(options: &Options, tell: &dyn Fn(&str)) -> Result<Report, BenchError> {
-    let environment = environment::Environment::now().map_err(io_error("look at this machine"))?;
+    let environment = Environment::now().map_err(io_error("look at this machine"))?;
     let processor = processor::keep_to_one()?;
     tell("programs");
     let programs = programs::measure(options)?;
     tell(&format!("{} ports", options.ports));
     let ports = ports::measure(options)?;
     let paths = rounds::measure(options, tell)?;
-    Ok(Report::new(environment, options, processor, &programs, &ports, paths))
+    Ok(Report::new(environment, options, processor, &programs, &ports, &paths))
 }

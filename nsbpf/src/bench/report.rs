@@ -1,5 +1,6 @@
 //! What was measured, beside what it should be.
 
+mod figure;
 mod table;
 
 use serde::Serialize;
@@ -13,11 +14,10 @@ use super::programs::Programs;
 use super::rounds::Path;
 use super::statistics::Summary;
 use super::traffic::Round;
+pub use figure::{Figure, Unit, Verdict};
 
 /// Changes when a field goes, or means something else.
 const SCHEMA: u32 = 1;
-/// Ports that the targets are for.
-const TARGET_PORTS: u16 = 1000;
 
 /// All of it.
 #[derive(Debug, Serialize)]
@@ -80,48 +80,6 @@ pub struct ProgramReport {
     pub instructions: Option<u32>,
 }
 
-/// What a figure counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Seconds; fewer are better.
-    Seconds,
-    /// A share of something else; more is better.
-    Share,
-    /// Instructions; fewer are better.
-    Instructions,
-}
-
-/// How a figure compares to what it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// As good as is hoped for.
-    Stretch,
-    /// As good as it has to be.
-    Met,
-    /// Worse.
-    Missed,
-}
-
-/// Something that there is a target for.
-#[derive(Debug, Serialize)]
-pub struct Figure {
-    /// What it is.
-    pub what: String,
-    /// What it counts.
-    pub unit: Unit,
-    /// What it has to be: at most, or for a share at least.
-    pub must: f64,
-    /// What is hoped for, likewise.
-    pub stretch: Option<f64>,
-    /// What it is, a median.
-    pub measured: Option<f64>,
-    /// How it compares; `None` if there is no figure, or it was not measured at the
-    /// size that the targets are for.
-    pub verdict: Option<Verdict>,
-}
-
 impl Report {
     pub(super) fn new(
         environment: Environment,
@@ -129,17 +87,15 @@ impl Report {
         processor: usize,
         programs: &Programs,
         ports: &Ports,
-        paths: Vec<Path>,
+        paths: &[Path],
     ) -> Self {
         let Options { rounds, round, flows, ports: count } = *options;
-        let paths = self::paths(&paths);
+        let paths = self::paths(paths);
         let program_reports: Vec<ProgramReport> =
             programs.each.iter().map(ProgramReport::new).collect();
-        let mut figures = path_figures(&paths);
-        figures.extend(port_figures(count, ports));
-        let load = median(&programs.load);
-        figures.push(Figure::new("load of all programs", Unit::Seconds, 0.3, None, load));
-        figures.extend(program_reports.iter().flat_map(ProgramReport::figures));
+        let mut figures = figure::of_paths(&paths);
+        figures.extend(figure::of_ports(count, ports));
+        figures.extend(figure::of_programs(&programs.load, &program_reports));
         Self {
             schema: SCHEMA,
             environment,
@@ -182,38 +138,6 @@ fn ratio(rounds: &[Round], reference: &[Round]) -> Option<Summary> {
     Summary::of(pairs.filter_map(|(round, other)| Some(round.pps()? / other.pps()?)).collect())
 }
 
-/// Of every mode that counts, the lower of its two ends; nothing as long as one of
-/// them is not known.
-fn path_figures(paths: &[PathReport]) -> Vec<Figure> {
-    let share = |path: &PathReport| path.of_bridge.as_ref().map(|of| of.median);
-    let of_mode = |first: &PathReport| {
-        let ends = paths.iter().filter(|path| path.mode == first.mode).map(share);
-        let lower = ends.collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::min);
-        lower
-    };
-    let first_ends = paths.iter().filter(|path| path.counts && path.end == End::XdpSink);
-    let figure = |path: &PathReport| {
-        let what = format!("{}, of the bridge alone", path.mode);
-        Figure::new(what, Unit::Share, 0.83, Some(0.9), of_mode(path))
-    };
-    first_ends.map(figure).collect()
-}
-
-fn port_figures(count: u16, ports: &Ports) -> [Figure; 2] {
-    let figure = |what: String, must, stretch, samples: &[f64]| {
-        let figure = Figure::new(what, Unit::Seconds, must, Some(stretch), median(samples));
-        Figure { verdict: figure.verdict.filter(|_| count == TARGET_PORTS), ..figure }
-    };
-    [
-        figure(format!("attach {count} ports, both directions"), 0.5, 0.3, &ports.attach),
-        figure(format!("read the counters of {count} ports"), 0.01, 0.005, &ports.read),
-    ]
-}
-
-fn median(samples: &[f64]) -> Option<f64> {
-    Summary::of(samples.to_vec()).map(|summary| summary.median)
-}
-
 impl ProgramReport {
     fn new(program: &super::programs::Program) -> Self {
         let super::programs::Program { name, instructions, load, run_ns } = program;
@@ -224,43 +148,23 @@ impl ProgramReport {
             instructions: *instructions,
         }
     }
-
-    fn figures(&self) -> [Figure; 2] {
-        let Self { program, run_ns: _, load_seconds, instructions } = self;
-        let load = load_seconds.as_ref().map(|load| load.median);
-        let (what, instructions) =
-            (format!("verified instructions of {program}"), instructions.map(f64::from));
-        [
-            Figure::new(format!("load of {program}"), Unit::Seconds, 0.2, None, load),
-            Figure::new(what, Unit::Instructions, 200_000.0, None, instructions),
-        ]
-    }
-}
-
-impl Figure {
-    fn new(
-        what: impl Into<String>,
-        unit: Unit,
-        must: f64,
-        stretch: Option<f64>,
-        measured: Option<f64>,
-    ) -> Self {
-        let reaches = |measured: f64, target: f64| match unit {
-            Unit::Share => measured >= target,
-            Unit::Seconds | Unit::Instructions => measured <= target,
-        };
-        let verdict = measured.map(|measured| {
-            if stretch.is_some_and(|stretch| reaches(measured, stretch)) {
-                Verdict::Stretch
-            } else if reaches(measured, must) {
-                Verdict::Met
-            } else {
-                Verdict::Missed
-            }
-        });
-        Self { what: what.into(), unit, must, stretch, measured, verdict }
-    }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn rounds(arrived: &[u64]) -> Vec<Round> {
+        let took = Duration::from_secs(1);
+        arrived.iter().map(|delivered| Round { sent: 1000, delivered: *delivered, took }).collect()
+    }
+
+    #[test]
+    fn a_ratio_is_of_two_rounds_that_both_count() {
+        let ratio = ratio(&rounds(&[999, 0, 1000]), &rounds(&[999, 1000, 500])).unwrap();
+        assert_eq!(ratio.samples, [1.0]);
+        assert_eq!(super::ratio(&rounds(&[0]), &rounds(&[1000])), None);
+    }
+}

@@ -46,14 +46,14 @@ pub(super) fn round(
     }
     let Testbed { sender, receiver, generator, frame, .. } = testbed;
     let mut arrivals = Arrivals::at(end, receiver, sink)?;
-    let send = |arrivals: &mut Arrivals<'_>, count| {
+    let run = |arrivals: &mut Arrivals<'_>, count| {
         let before = arrivals.count()?;
-        let sent = sender.netns.run(|| generator.send(frame, count));
-        Ok::<_, BenchError>((before, sent.map_err(io_error("enter the sending namespace"))??))
+        let took = sender.netns.run(|| generator.send(frame, count));
+        Ok::<_, BenchError>((before, took.map_err(io_error("enter the sending namespace"))??))
     };
-    let (_, took) = send(&mut arrivals, FIRST)?;
+    let (_, took) = run(&mut arrivals, FIRST)?;
     let count = frames(time, took);
-    let (before, took) = send(&mut arrivals, count)?;
+    let (before, took) = run(&mut arrivals, count)?;
     let sent = u64::from(count);
     let deadline = Instant::now() + PATIENCE;
     let mut delivered = arrivals.count()? - before;
@@ -65,9 +65,12 @@ pub(super) fn round(
     Ok(Some(Round { sent, delivered: delivered.min(sent), took }))
 }
 
-/// How many frames a time is worth, if so many took that time.
+/// How many frames take a time, if the first took that time.
 fn frames(time: Duration, first: Duration) -> u32 {
-    let count = u128::from(FIRST) * time.as_nanos() / first.as_nanos().max(1);
+    /// No frame is as fast.
+    const LEAST_NS: u128 = 10;
+    let first = first.as_nanos().max(u128::from(FIRST) * LEAST_NS);
+    let count = u128::from(FIRST) * time.as_nanos() / first;
     u32::try_from(count).unwrap_or(u32::MAX).max(FIRST)
 }
 
@@ -79,7 +82,7 @@ mod tests {
     fn a_round_is_as_long_as_it_should_be() {
         let second = Duration::from_secs(1);
         assert_eq!(frames(second, second / 100), FIRST * 100);
-        assert_eq!(frames(second, Duration::ZERO), u32::MAX);
+        assert_eq!(frames(second, Duration::ZERO), 100_000_000);
         assert_eq!(frames(second / 100, second), FIRST);
     }
 
