@@ -87,6 +87,18 @@ pub enum BenchError {
     /// Something is missing that the lab has.
     #[error("{0} is not there although its lab is up: somebody else is at it")]
     Vanished(String),
+    /// Frames passed the datapath by.
+    #[error(
+        "in mode {mode} {delivered} frames arrived and the datapath counted {counted}: its programs are not where the frames pass, and what was measured is something else"
+    )]
+    Uncounted {
+        /// The mode.
+        mode: &'static str,
+        /// Frames that arrived.
+        delivered: u64,
+        /// Frames that were counted at the sender.
+        counted: u64,
+    },
     /// A system call failed.
     #[error("{operation}: {source}")]
     Io {

@@ -6,10 +6,11 @@ use super::frame::{self, Address, FRAME_BYTES, PORT};
 use super::mode::{Mode, Wiring};
 use super::{BenchError, io_error};
 use crate::apply;
-use crate::datapath::Generator;
+use crate::datapath::{Generator, StatsReader};
 use crate::lab::{Lab, Name};
 use crate::net::link::{self, Link};
 use crate::net::{NetNs, Netlink, gro, sysctl};
+use crate::state::{Object, State, Veth};
 use crate::store::{LabLock, Store};
 
 const SENDER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -33,6 +34,8 @@ pub(super) struct Testbed {
     pub(super) receiver: Side,
     pub(super) generator: Generator,
     pub(super) frame: [u8; FRAME_BYTES],
+    /// The datapath's counters, and the sender's port; `None` without a datapath.
+    counters: Option<(StatsReader, u16)>,
     /// Takes what arrives, and lets the bridge know where the receiver is.
     socket: UdpSocket,
     store: Store,
@@ -59,6 +62,12 @@ impl Testbed {
         if matches!(mode.wiring, Wiring::Bridge { .. }) {
             receive_by_napi(sender.ifindex)?;
         }
+        let counters = if mode.counts() {
+            let port = port(&survey.state, &lab.namespaces[0].name)?;
+            Some((StatsReader::open(&store)?, port))
+        } else {
+            None
+        };
         let socket = receiver
             .netns
             .run(sink_socket)
@@ -73,6 +82,7 @@ impl Testbed {
             ),
             sender,
             receiver,
+            counters,
             socket,
             store,
             lock,
@@ -93,6 +103,12 @@ impl Testbed {
             .send_to(&[0], (EVERYBODY, PORT))
             .map_err(io_error(format!("send a broadcast in mode {}", self.mode.name)))?;
         Ok(true)
+    }
+
+    /// Frames that the datapath counted at the sender; `None` without a datapath.
+    pub(super) fn counted(&self) -> Result<Option<u64>, BenchError> {
+        let Some((reader, port)) = &self.counters else { return Ok(None) };
+        Ok(Some(reader.read(*port)?.tx.total().packets))
     }
 
     /// Takes the lab down.
@@ -122,8 +138,19 @@ impl Side {
     }
 }
 
-/// The same for the other end, on the host, of a bridge's port: both ends have one
-/// index.
+/// The port of a namespace's only interface.
+fn port(state: &State, namespace: &Name) -> Result<u16, BenchError> {
+    let veths = state.objects.values().filter_map(|object| match object {
+        Object::Veth(veth) => Some(veth),
+        _ => None,
+    });
+    let port = veths.flat_map(Veth::ports).find(|(id, _)| id.namespace == *namespace);
+    port.map(|(_, number)| number)
+        .ok_or_else(|| BenchError::Vanished(format!("interface {namespace}/{INTERFACE}")))
+}
+
+/// Has the other end of a bridge's port, on the host, receive by NAPI as well: both
+/// ends have one index.
 fn receive_by_napi(ifindex: u32) -> Result<(), BenchError> {
     let failed = |source| BenchError::Links { of: "the host".to_owned(), source };
     let links = link::list(&mut Netlink::open().map_err(failed)?).map_err(failed)?;

@@ -44,6 +44,7 @@ pub(super) fn round(
     if !testbed.prepare()? {
         return Ok(None);
     }
+    let counted_before = testbed.counted()?;
     let Testbed { sender, receiver, generator, frame, .. } = testbed;
     let mut arrivals = Arrivals::at(end, receiver, sink)?;
     let run = |arrivals: &mut Arrivals<'_>, count| {
@@ -60,6 +61,11 @@ pub(super) fn round(
     while delivered < sent && Instant::now() < deadline {
         std::thread::sleep(POLL);
         delivered = arrivals.count()? - before;
+    }
+    drop(arrivals);
+    let counted = testbed.counted()?.zip(counted_before).map(|(now, before)| now - before);
+    if let Some(counted) = counted.filter(|counted| *counted < delivered) {
+        return Err(BenchError::Uncounted { mode: testbed.mode.name, delivered, counted });
     }
     // What the namespaces' own protocols say counts there too.
     Ok(Some(Round { sent, delivered: delivered.min(sent), took }))
