@@ -2,7 +2,7 @@
 //!
 //! A file a hook, each a thin entry over the [`stage`]s, which know no hook and
 //! meet in per-CPU scratch memory. An entry only maps what the stages say to its
-//! hook's return code.
+//! hook's return code. What the [`bench`]mark is made of is a thing of its own.
 
 #![no_std]
 #![no_main]
@@ -11,6 +11,7 @@
 #![expect(unreachable_pub, reason = "aya's macros make items public for the linker")]
 #![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over")]
 
+mod bench;
 mod maps;
 mod stage;
 mod tc_egress;

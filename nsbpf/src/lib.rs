@@ -6,6 +6,7 @@
 //! the kernel about links and programs, [`store`] holds the lab's folder.
 
 pub mod apply;
+pub mod bench;
 pub mod cli;
 pub mod datapath;
 pub mod doctor;

@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: what nsbpf costs, beside what it would cost without.
 
+mod datapath;
 mod environment;
+mod nsbpf;
 mod process;
 mod report;
 mod session;
@@ -21,6 +23,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum What {
     Topology(topology::Arguments),
+    Datapath(datapath::Arguments),
     #[command(hide = true)]
     Session(session::Arguments),
 }
@@ -28,6 +31,7 @@ enum What {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
         What::Topology(arguments) => topology::run(arguments),
+        What::Datapath(arguments) => datapath::run(arguments),
         What::Session(arguments) => session::run(arguments),
     }
 }

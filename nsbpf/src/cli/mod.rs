@@ -1,5 +1,6 @@
 //! The command line: one file a verb. The only place that prints.
 
+mod bench;
 mod check;
 mod counters;
 mod doctor;
@@ -77,6 +78,9 @@ enum Verb {
     /// Run your shell inside a namespace
     Shell(exec::Shell),
     Doctor(doctor::Doctor),
+    /// Measure what the datapath costs
+    #[command(hide = true)]
+    Bench(bench::Bench),
     /// Print the JSON Schema of labs, for editors that complete and check them
     Schema(schema::Schema),
 }
@@ -116,6 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Exec(exec) => exec.run(),
         Verb::Shell(shell) => shell.run(),
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Bench(bench) => bench.run(),
         Verb::Schema(schema) => schema.run(),
     };
     exit::code(outcome)

@@ -4,11 +4,14 @@
 //! ends: clsact filters hold their programs, and maps, programs and XDP links
 //! are pinned in the lab's folder.
 
+mod cost;
+mod generator;
 mod load;
 mod log;
 mod pairs;
 mod ports;
 mod probe;
+mod sink;
 mod stats;
 mod trial;
 
@@ -21,12 +24,15 @@ use aya::pin::PinError;
 use aya::programs::ProgramError;
 
 pub use self::log::KernelLog;
+pub use cost::{Costs, LoadCost};
+pub use generator::Generator;
 pub use load::{
     ProgramIds, Programs, TC_EGRESS, TC_INGRESS, detach_xdp, has_xdp_link, observe, unload,
 };
 pub use pairs::PairsReader;
 pub use ports::Ports;
 pub use probe::{Missing, probe};
+pub use sink::{AttachedSink, Sink};
 pub use stats::StatsReader;
 pub use trial::Trial;
 

@@ -12,6 +12,7 @@ pub mod echo;
 pub mod enter;
 pub mod features;
 pub mod filter;
+pub mod gro;
 pub mod host_forwarding;
 pub mod icmp;
 pub mod link;
@@ -26,6 +27,7 @@ pub mod socket;
 pub(crate) mod sysctl;
 pub mod traffic;
 pub mod vlan;
+pub mod world;
 
 pub use netns::NetNs;
 pub use socket::{Netlink, NetlinkError};

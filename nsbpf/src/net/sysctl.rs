@@ -69,12 +69,22 @@ pub(crate) fn bridge_netfilter() -> io::Result<bool> {
 
 /// Has bridges keep their packets from the firewall.
 pub(crate) fn no_bridge_netfilter() -> io::Result<()> {
+    set_bridge_netfilter(false).map(drop)
+}
+
+/// Has bridges hand their packets to the firewall, or keep them. Returns whether
+/// they do then: without `br_netfilter` they never do.
+pub(crate) fn set_bridge_netfilter(on: bool) -> io::Result<bool> {
+    let wanted = if on { "1" } else { "0" };
+    let mut there = false;
     for name in BRIDGE_NETFILTER {
-        if read(name)?.is_some_and(|value| value != "0") {
-            write(name, "0")?;
+        let Some(value) = read(name)? else { continue };
+        there = true;
+        if value != wanted {
+            write(name, wanted)?;
         }
     }
-    Ok(())
+    Ok(on && there)
 }
 
 /// Notes that the calling thread came to another namespace, one of several.

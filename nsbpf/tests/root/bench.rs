@@ -1,7 +1,8 @@
-//! The benchmark of topologies still measures, on a handful of namespaces.
+//! The benchmarks still measure, a little of everything. How fast it was is not
+//! looked at.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -9,7 +10,8 @@ use serde_json::Value;
 use crate::Test;
 use crate::command::finish;
 
-pub(crate) const TESTS: &[Test] = &[("bench::topologies_are_measured", topology)];
+pub(crate) const TESTS: &[Test] =
+    &[("bench::topologies_are_measured", topology), ("bench::the_datapath_is_measured", datapath)];
 
 /// Beside nsbpf, once `cargo xtask` was used at all.
 fn xtask() -> PathBuf {
@@ -27,8 +29,7 @@ fn topology() -> Result<(), Failed> {
     let mut bench = Command::new(xtask());
     bench.args(["bench", "topology", "--namespaces", "4", "--rounds", "1", "--watch", "20"]);
     bench.arg("--nsbpf").arg(env!("CARGO_BIN_EXE_nsbpf")).arg("--json").arg(&json);
-    let done =
-        finish(bench.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()));
+    let done = finish(bench.stdout(Stdio::piped()).stderr(Stdio::piped()));
     assert_eq!(done.code, Some(0), "{}", done.err);
     let report: Value = serde_json::from_slice(&std::fs::read(&json)?)?;
     let rows = report["rows"].as_array().expect("rows");
@@ -43,5 +44,50 @@ fn topology() -> Result<(), Failed> {
     assert!(up["median"].as_f64() > Some(0.0), "{up}");
     assert!(up["script_ratio"].is_number() && up["batch_ratio"].is_number(), "{up}");
     assert_eq!(report["growth"].as_array().map(Vec::len), Some(3));
+    Ok(())
+}
+
+fn datapath() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let json = folder.path().join("report.json");
+    let mut bench = Command::new(xtask());
+    bench.args(["bench", "datapath", "--rounds", "2", "--round", "5", "--ports", "3"]);
+    bench.args(["--flows", "7", "--nsbpf"]).arg(env!("CARGO_BIN_EXE_nsbpf"));
+    bench.arg("--json").arg(&json).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let done = finish(&mut bench);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let report: Value = serde_json::from_slice(&std::fs::read(&json)?)?;
+    assert_eq!((&report["schema"], &report["flows"]), (&1.into(), &7.into()));
+    let paths = report["paths"].as_array().expect("paths");
+    assert_eq!(paths.len(), 5 * 2, "each path has two ends");
+    for path in paths {
+        let there = path["available"] == true;
+        // Only br_netfilter is not everywhere.
+        assert!(there || path["mode"] == "bridge+nf", "{path}");
+        let counted = path["pps"]["samples"].as_array().map_or(0, Vec::len) as u64;
+        let void = path["void_rounds"].as_u64().expect("a number");
+        assert_eq!(counted + void, if there { 2 } else { 0 }, "{path}");
+        assert!(path["pps"].is_null() || path["pps"]["median"].as_f64() > Some(0.0), "{path}");
+        if path["mode"] == "bridge" && counted > 0 {
+            assert_eq!(path["of_bridge"]["median"].as_f64(), Some(1.0), "{path}");
+        }
+        let mode = path["mode"].as_str().expect("a name");
+        assert!(done.out.contains(mode), "{mode} is not printed");
+    }
+    // All frames arrive: somewhere, at least once, whatever else the machine does.
+    assert!(paths.iter().any(|path| !path["pps"].is_null()), "{paths:?}");
+    for program in report["programs"].as_array().expect("programs") {
+        assert!(program["run_ns"]["median"].as_f64() > Some(0.0), "{program}");
+        assert!(program["load_seconds"]["median"].as_f64() > Some(0.0), "{program}");
+    }
+    let figures = report["figures"].as_array().expect("figures");
+    for figure in figures {
+        let of_ports = figure["what"].as_str().is_some_and(|what| what.contains("3 ports"));
+        assert!(!of_ports || figure["measured"].as_f64() > Some(0.0), "{figure}");
+        assert!(!of_ports || figure["verdict"].is_null(), "{figure}: targets are for 1,000 ports");
+        let nothing = figure["measured"].is_null();
+        assert!(!nothing || figure["verdict"].is_null(), "{figure}");
+    }
+    assert_eq!(figures.iter().filter(|figure| figure["unit"] == "share").count(), 2);
     Ok(())
 }

@@ -48,7 +48,7 @@ impl Environment {
 }
 
 /// The commit that is checked out, and whether it is all of it.
-fn commit() -> String {
+pub(super) fn commit() -> String {
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
         process::output(git.current_dir(workspace::root()).args(arguments))

@@ -18,7 +18,7 @@ use super::report::{Measured, Report};
 use super::session::{Builder, Figures, Outcome, Task};
 use super::shape::Shape;
 use crate::privilege::{self, Way};
-use crate::{command, run::NoRoot, workspace};
+use crate::{run::NoRoot, workspace};
 
 /// Measure bringing labs up and taking them down, beside iproute2
 #[derive(Args)]
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let script_namespaces = iproute2_namespaces.map_or(namespaces, usize::from);
     let program = match nsbpf {
         Some(program) => fs::canonicalize(program).context("find the nsbpf to measure")?,
-        None => build()?,
+        None => super::nsbpf::build()?,
     };
     let way = privilege::way().ok_or(NoRoot)?;
     let environment = Environment::now()?;
@@ -83,12 +83,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         write(file, &report)?;
     }
     Ok(())
-}
-
-fn build() -> Result<PathBuf> {
-    let arguments = ["build", "--locked", "--release", "--package", "nsbpf"];
-    command::run(command::cargo().args(arguments))?;
-    workspace::released("nsbpf")
 }
 
 fn write(file: &Path, report: &Report) -> Result<()> {

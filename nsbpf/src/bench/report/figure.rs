@@ -1,0 +1,178 @@
+//! Figures that there are targets for.
+
+use serde::Serialize;
+
+use super::{PathReport, ProgramReport};
+use crate::bench::arrivals::End;
+use crate::bench::ports::Ports;
+use crate::bench::statistics::Summary;
+
+/// Ports that the targets are for.
+const TARGET_PORTS: u16 = 1000;
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Seconds; fewer are better.
+    Seconds,
+    /// A share of something else; more is better.
+    Share,
+    /// Instructions; fewer are better.
+    Instructions,
+}
+
+/// How a figure compares to what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As good as is hoped for.
+    Stretch,
+    /// As good as it has to be.
+    Met,
+    /// Worse.
+    Missed,
+}
+
+/// Something that there is a target for.
+#[derive(Debug, Serialize)]
+pub struct Figure {
+    /// What it is.
+    pub what: String,
+    /// What it counts.
+    pub unit: Unit,
+    /// What it has to be: at most, or for a share at least.
+    pub must: f64,
+    /// What is hoped for, likewise.
+    pub stretch: Option<f64>,
+    /// What it is, a median.
+    pub measured: Option<f64>,
+    /// How it compares; `None` if there is no figure, or it was not measured at the
+    /// size that the targets are for.
+    pub verdict: Option<Verdict>,
+}
+
+impl Figure {
+    fn new(
+        what: impl Into<String>,
+        unit: Unit,
+        must: f64,
+        stretch: Option<f64>,
+        measured: Option<f64>,
+    ) -> Self {
+        let reaches = |measured: f64, target: f64| match unit {
+            Unit::Share => measured >= target,
+            Unit::Seconds | Unit::Instructions => measured <= target,
+        };
+        let verdict = measured.map(|measured| {
+            if stretch.is_some_and(|stretch| reaches(measured, stretch)) {
+                Verdict::Stretch
+            } else if reaches(measured, must) {
+                Verdict::Met
+            } else {
+                Verdict::Missed
+            }
+        });
+        Self { what: what.into(), unit, must, stretch, measured, verdict }
+    }
+}
+
+/// Of every mode that counts, the lower of its two ends; nothing as long as one of
+/// them is not known.
+pub(super) fn of_paths(paths: &[PathReport]) -> Vec<Figure> {
+    let share = |path: &PathReport| path.of_bridge.as_ref().map(|of| of.median);
+    let of_mode = |first: &PathReport| {
+        let ends = paths.iter().filter(|path| path.mode == first.mode).map(share);
+        ends.collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::min)
+    };
+    let first_ends = paths.iter().filter(|path| path.counts && path.end == End::XdpSink);
+    let figure = |path: &PathReport| {
+        let what = format!("{}, of the bridge alone", path.mode);
+        Figure::new(what, Unit::Share, 0.83, Some(0.9), of_mode(path))
+    };
+    first_ends.map(figure).collect()
+}
+
+pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
+    let figure = |what: String, must, stretch, samples: &[f64]| {
+        let figure = Figure::new(what, Unit::Seconds, must, Some(stretch), median(samples));
+        Figure { verdict: figure.verdict.filter(|_| count == TARGET_PORTS), ..figure }
+    };
+    [
+        figure(format!("attach {count} ports, both directions"), 0.5, 0.3, &ports.attach),
+        figure(format!("read the counters of {count} ports"), 0.01, 0.005, &ports.read),
+    ]
+}
+
+pub(super) fn of_programs(load: &[f64], programs: &[ProgramReport]) -> Vec<Figure> {
+    let all = Figure::new("load of all programs", Unit::Seconds, 0.3, None, median(load));
+    [all].into_iter().chain(programs.iter().flat_map(of_program)).collect()
+}
+
+fn of_program(report: &ProgramReport) -> [Figure; 2] {
+    let ProgramReport { program, run_ns: _, load_seconds, instructions } = report;
+    let load = load_seconds.as_ref().map(|load| load.median);
+    let (what, instructions) =
+        (format!("verified instructions of {program}"), instructions.map(f64::from));
+    [
+        Figure::new(format!("load of {program}"), Unit::Seconds, 0.2, None, load),
+        Figure::new(what, Unit::Instructions, 200_000.0, None, instructions),
+    ]
+}
+
+fn median(samples: &[f64]) -> Option<f64> {
+    Summary::of(samples.to_vec()).map(|summary| summary.median)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::paths;
+    use super::*;
+    use crate::bench::arrivals::ENDS;
+    use crate::bench::mode::BRIDGE;
+    use crate::bench::rounds::Path;
+    use crate::bench::traffic::Round;
+
+    fn path(mode: &'static str, end: End, took_ms: &[u64]) -> Path {
+        let round =
+            |took: &u64| Round { sent: 1000, delivered: 1000, took: Duration::from_millis(*took) };
+        Path { mode, counts: mode == "counters", end, rounds: took_ms.iter().map(round).collect() }
+    }
+
+    #[test]
+    fn the_lower_end_is_judged() {
+        let [sink, receiver] = ENDS;
+        let paths = paths(&[
+            path(BRIDGE, sink, &[80, 90]),
+            path("counters", sink, &[100, 100]),
+            path(BRIDGE, receiver, &[95, 95]),
+            path("counters", receiver, &[100, 100]),
+        ]);
+        let figures = of_paths(&paths);
+        assert_eq!(figures.len(), 1);
+        assert!((figures[0].measured.unwrap() - 0.85).abs() < 1e-9);
+        assert_eq!(figures[0].verdict, Some(Verdict::Met));
+    }
+
+    #[test]
+    fn a_path_that_no_round_counts_of_is_not_judged() {
+        let [sink, receiver] = ENDS;
+        let mut unknown = path("counters", receiver, &[100]);
+        unknown.rounds[0].delivered = 0;
+        let paths = paths(&[path(BRIDGE, sink, &[90]), path("counters", sink, &[100]), unknown]);
+        assert_eq!(of_paths(&paths)[0].verdict, None);
+        assert_eq!(paths[2].void_rounds, 1);
+    }
+
+    #[test]
+    fn targets_of_ports_are_for_their_number() {
+        let ports = Ports { attach: vec![0.4], read: vec![0.004] };
+        assert_eq!(of_ports(10, &ports).map(|figure| figure.verdict), [None, None]);
+        assert_eq!(
+            of_ports(TARGET_PORTS, &ports).map(|figure| figure.verdict),
+            [Some(Verdict::Met), Some(Verdict::Stretch)]
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! The report as tables, in the form of Markdown, to be kept.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{Figure, PathReport, ProgramReport, Report, Unit, Verdict};
+use crate::bench::arrivals::End;
+use crate::bench::environment::Environment;
+use crate::bench::statistics::Summary;
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { environment, rounds, round_seconds, flows, frame_bytes, processor, .. } = self;
+        let Environment { kernel, processors, processor: model, load, nsbpf, object } = environment;
+        let object = object.get(..12).unwrap_or(object);
+        writeln!(
+            formatter,
+            "nsbpf {nsbpf}, object {object}; Linux {kernel}; {processors} × {model}, all on \
+             number {processor}; load before {load}; {rounds} rounds of {round_seconds} s; \
+             frames of {frame_bytes} bytes, flows: {flows}\n"
+        )?;
+        let mut paths =
+            table(&["path", "end", "Mpps", "middle half", "of bridge", "", "of wire", "", "void"]);
+        for path in &self.paths {
+            paths.add_row(path.cells());
+        }
+        let mut programs = table(&["program", "ns a frame", "middle half"]);
+        for ProgramReport { program, run_ns, .. } in &self.programs {
+            let [median, spread] = shown(run_ns.as_ref(), |ns| format!("{ns:.0}"));
+            programs.add_row([(*program).to_owned(), median, spread]);
+        }
+        let mut figures = table(&["", "must", "stretch", "median", ""]);
+        for figure in &self.figures {
+            figures.add_row(figure.cells());
+        }
+        write!(formatter, "{paths}\n\n{programs}\n\n{figures}")
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// The median, and where the middle half lies.
+fn shown(summary: Option<&Summary>, number: impl Fn(f64) -> String) -> [String; 2] {
+    summary.map_or_else(Default::default, |summary| {
+        let Summary { median, lower_quartile, upper_quartile, samples: _ } = summary;
+        let [lower, upper] = [lower_quartile, upper_quartile].map(|quartile| number(*quartile));
+        [number(*median), format!("{lower}–{upper}")]
+    })
+}
+
+impl PathReport {
+    fn cells(&self) -> Vec<String> {
+        let Self { mode, end, pps, of_bridge, of_wire, void_rounds, available, counts: _ } = self;
+        let end = match end {
+            End::XdpSink => "XDP sink",
+            End::Receiver => "receiver",
+        };
+        let rates = shown(pps.as_ref(), |pps| format!("{:.3}", pps / 1e6));
+        let [bridge, wire] =
+            [of_bridge, of_wire].map(|of| shown(of.as_ref(), |share| format!("{share:.2}")));
+        let void = if *available { void_rounds.to_string() } else { "not here".to_owned() };
+        let head = [(*mode).to_owned(), end.to_owned()];
+        [&head[..], &rates, &bridge, &wire, &[void]].concat()
+    }
+}
+
+impl Figure {
+    fn cells(&self) -> [String; 5] {
+        let Self { what, unit, must, stretch, measured, verdict } = self;
+        let bound = if *unit == Unit::Share { "≥" } else { "≤" };
+        let target = |target: f64| format!("{bound} {}", unit.shown(target));
+        let verdict = match verdict {
+            Some(Verdict::Stretch) => "stretch",
+            Some(Verdict::Met) => "met",
+            Some(Verdict::Missed) => "missed",
+            None => "",
+        };
+        [
+            what.clone(),
+            target(*must),
+            stretch.map(target).unwrap_or_default(),
+            measured.map(|measured| unit.shown(measured)).unwrap_or_default(),
+            verdict.to_owned(),
+        ]
+    }
+}
+
+impl Unit {
+    fn shown(self, value: f64) -> String {
+        match self {
+            Self::Seconds if value < 0.1 => format!("{:.1} ms", value * 1e3),
+            Self::Seconds => format!("{value:.2} s"),
+            Self::Share => format!("{value:.2}"),
+            Self::Instructions => format!("{value:.0}"),
+        }
+    }
+}

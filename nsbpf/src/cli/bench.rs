@@ -1,0 +1,67 @@
+//! `nsbpf bench`: what the datapath costs, measured here.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::privilege;
+use super::say::say;
+use crate::bench::{self, MAX_FLOWS, MAX_PORTS, Options};
+use crate::datapath;
+use crate::net::world;
+use crate::state::IngressHook;
+
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// Rounds that count
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+    /// For how long frames are sent in a round
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration,
+        default_value = "400ms")]
+    round: Duration,
+    /// Flows that the frames are of
+    #[arg(long, default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_FLOWS)))]
+    flows: u16,
+    /// Ports that are attached and read; the targets are for 1,000
+    #[arg(long, default_value_t = MAX_PORTS,
+        value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_PORTS)))]
+    ports: u16,
+    /// Also write all that was measured to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let Self { rounds, round, flows, ports, json } = self;
+        privilege::prepare()?;
+        datapath::probe(IngressHook::Xdp).map_err(super::exit::Unsupported::from)?;
+        // Opened before: the world has a /run of its own.
+        let json = json.map(|path| {
+            let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+            anyhow::Ok((path, file))
+        });
+        let json = json.transpose()?;
+        // No other thread is there yet, and none will be elsewhere.
+        world::enter()?;
+        let options = Options { rounds, round, flows, ports };
+        let report = bench::datapath(&options, &|next| eprintln!("{next}"))?;
+        say(&report.to_string())?;
+        if let Some((path, file)) = json {
+            let write = || {
+                let mut file = BufWriter::new(file);
+                serde_json::to_writer_pretty(&mut file, &report)?;
+                writeln!(file)?;
+                file.flush()
+            };
+            write().with_context(|| format!("write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
