@@ -14,6 +14,7 @@ pub mod guard;
 pub mod packet;
 pub mod pair;
 pub mod port;
+pub mod sight;
 pub mod stats;
 pub mod verdict;
 pub mod weight;

@@ -39,7 +39,8 @@ pub mod ethertype {
 }
 
 const ETHERNET_BYTES: u16 = 14;
-const VLAN_BYTES: u16 = 4;
+/// Bytes of a VLAN tag.
+pub(crate) const VLAN_BYTES: u16 = 4;
 const IPV4_BYTES: u16 = 20;
 const IPV6_BYTES: u16 = 40;
 const TCP_BYTES: u16 = 20;
@@ -58,6 +59,14 @@ pub trait Packet {
     /// The `N` bytes that start at `offset`; `None` when the frame is shorter.
     fn load<const N: usize>(&self, offset: u16) -> Option<[u8; N]>;
 
+    /// The first 24 bytes, as three words in the order of the machine; `None` when
+    /// the frame is shorter or they are not at hand.
+    #[inline(always)]
+    fn head(&self) -> Option<[u64; 3]> {
+        let words = [self.load(0)?, self.load(8)?, self.load(16)?];
+        Some(words.map(u64::from_ne_bytes))
+    }
+
     /// Bytes of the frame as the kernel holds it: a GSO packet with one set of
     /// headers, and without a tag that is kept beside the frame.
     fn frame_bytes(&self) -> u32;
@@ -74,6 +83,15 @@ pub trait Packet {
     /// nothing.
     #[inline(always)]
     fn merge(_found: &mut Headers) {}
+
+    /// A number of which nothing is known. In the kernel half this keeps bounds
+    /// checks that the compiler can prove needless, and the verifier cannot;
+    /// elsewhere it is nothing.
+    #[inline(always)]
+    #[must_use]
+    fn unknown(number: usize) -> usize {
+        number
+    }
 
     /// Of a GSO packet, what it will be cut into.
     fn segmentation(&self) -> Option<Segmentation> {
@@ -139,11 +157,12 @@ pub enum Cast {
 }
 
 impl Cast {
+    /// By that address, whose first byte is the highest of six.
     #[inline(always)]
-    fn of(destination: [u8; 6]) -> Self {
-        if destination[0] & 1 == 0 {
+    pub(crate) fn of(destination: u64) -> Self {
+        if destination & (1 << 40) == 0 {
             Self::Unicast
-        } else if destination == [0xff; 6] {
+        } else if destination == 0xffff_ffff_ffff {
             Self::Broadcast
         } else {
             Self::Multicast
@@ -257,10 +276,10 @@ impl Headers {
             self.vlan_tci = tci;
             self.vlan_tags = 1;
         }
-        let Some(destination) = packet.load(0) else {
+        let Some(start) = packet.load(0) else {
             return;
         };
-        self.cast = Cast::of(destination) as u8;
+        self.cast = Cast::of(u64::from_be_bytes(start) >> 16) as u8;
         let Some(ethertype) = load_u16(packet, 12) else {
             return;
         };
@@ -397,12 +416,10 @@ impl Headers {
     /// must have been parsed.
     #[inline(always)]
     pub fn weigh<P: Packet + ?Sized>(&self, packet: &P) -> Weight {
-        let tag = if packet.vlan_beside_frame().is_some() { u32::from(VLAN_BYTES) } else { 0 };
-        let frame = packet.frame_bytes() + tag;
         match packet.segmentation() {
-            None => Weight::of_frame(frame),
+            None => Weight::of_one(packet),
             Some(segmentation) => {
-                Weight::of_segments(frame, u32::from(self.payload_offset) + tag, segmentation)
+                Weight::of_segments(packet, self.payload_offset.into(), segmentation)
             }
         }
     }

@@ -251,13 +251,14 @@ pub struct Direction {
 abi!(Direction, size = 432, align = 8);
 
 impl Direction {
-    /// Counts one packet (or the segments of one GSO packet).
+    /// Counts one packet (or the segments of one GSO packet) in the class of that
+    /// number.
     #[inline(always)]
-    pub fn count(&mut self, class: Class, cast: Cast, weight: Weight, now_ns: u64) {
+    pub fn count(&mut self, class: usize, cast: Cast, weight: Weight, now_ns: u64) {
         self.last_seen_ns = now_ns;
         let cell = weight.cell();
         // Never out of range, but the kernel half has no panicking code.
-        if let Some(of_class) = self.classes.get_mut(class as usize) {
+        if let Some(of_class) = self.classes.get_mut(class) {
             *of_class += cell;
         }
         if let Some(last) = self.sizes.get_mut(Size::of(weight.last_bytes)) {
@@ -423,7 +424,7 @@ mod tests {
         let mut direction = Direction::default();
         for (weight, class) in (1..).zip(Class::ALL) {
             for _ in 0..weight {
-                direction.count(class, Cast::Unicast, frame(100), weight);
+                direction.count(class as usize, Cast::Unicast, frame(100), weight);
             }
         }
         let mut sum = Cell::default();
@@ -442,7 +443,7 @@ mod tests {
         let casts = [Cast::Unicast, Cast::Multicast, Cast::Broadcast];
         for (index, bytes) in (0..3000).enumerate() {
             let cast = casts[index % 3];
-            direction.count(Class::Arp, cast, frame(bytes), 1);
+            direction.count(Class::Arp as usize, cast, frame(bytes), 1);
             let cell = frame(bytes).cell();
             match index % 5 {
                 0 => direction.count_way(Way::Peer, cell),
@@ -469,8 +470,9 @@ mod tests {
     fn segments_are_counted_by_their_sizes() {
         let mut direction = Direction::default();
         let segmentation = Segmentation { payload_bytes: 1448, segments: 0 };
-        let weight = Weight::of_segments(66 + 3 * 1448 + 10, 66, segmentation);
-        direction.count(Class::Ipv4Tcp, Cast::Unicast, weight, 1);
+        let packet = [0; 66 + 3 * 1448 + 10];
+        let weight = Weight::of_segments(packet.as_slice(), 66, segmentation);
+        direction.count(Class::Ipv4Tcp as usize, Cast::Unicast, weight, 1);
         assert_eq!(direction.size(Size::UpTo1518), 3);
         assert_eq!(direction.size(Size::UpTo127), 1);
         assert_eq!(direction.total(), Cell { packets: 4, bytes: 4 * 66 + 3 * 1448 + 10 });
@@ -479,7 +481,7 @@ mod tests {
     #[test]
     fn the_copies_of_all_processors_add_up() {
         let mut one = Direction::default();
-        one.count(Class::Arp, Cast::Broadcast, frame(60), 7);
+        one.count(Class::Arp as usize, Cast::Broadcast, frame(60), 7);
         one.count_drop(Reason::SpoofedNeighbour, frame(60).cell());
         let mut sum = one;
         one.last_seen_ns = 5;

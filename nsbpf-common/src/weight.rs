@@ -1,6 +1,6 @@
 //! What a packet weighs on a wire: a GSO packet as the segments it becomes.
 
-use crate::packet::Segmentation;
+use crate::packet::{Packet, Segmentation, VLAN_BYTES};
 use crate::stats::Cell;
 
 /// Frames that a packet becomes, and their bytes.
@@ -24,13 +24,25 @@ impl Weight {
         Self { packets: 1, frame_bytes: bytes, last_bytes: bytes }
     }
 
-    /// The weight of a GSO packet of so many bytes, of which so many are headers
+    /// The weight of a packet that is one frame.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_one<P: Packet + ?Sized>(packet: &P) -> Self {
+        Self::of_frame(packet.frame_bytes() + tag_beside(packet))
+    }
+
+    /// The weight of a GSO packet, of which so many bytes are headers in the frame
     /// that each segment gets.
     #[inline(always)]
     #[must_use]
-    pub fn of_segments(bytes: u32, headers: u32, segmentation: Segmentation) -> Self {
+    pub fn of_segments<P: Packet + ?Sized>(
+        packet: &P,
+        headers: u32,
+        segmentation: Segmentation,
+    ) -> Self {
         let Segmentation { payload_bytes, segments } = segmentation;
-        let payload = bytes.saturating_sub(headers);
+        let payload = packet.frame_bytes().saturating_sub(headers);
+        let headers = headers + tag_beside(packet);
         let packets = match segments {
             0 => payload.div_ceil(payload_bytes).max(1),
             segments => segments,
@@ -50,4 +62,10 @@ impl Weight {
         let before_last = u64::from(self.packets - 1) * u64::from(self.frame_bytes);
         Cell { packets: self.packets.into(), bytes: before_last + u64::from(self.last_bytes) }
     }
+}
+
+/// Bytes of the VLAN tag that the kernel keeps beside the frame.
+#[inline(always)]
+fn tag_beside<P: Packet + ?Sized>(packet: &P) -> u32 {
+    if packet.vlan_beside_frame().is_some() { VLAN_BYTES.into() } else { 0 }
 }

@@ -68,6 +68,12 @@ impl Packet for TcPacket {
     }
 
     #[inline(always)]
+    fn head(&self) -> Option<[u64; 3]> {
+        let skb = self.skb();
+        load_head(skb.data as usize, skb.data_end as usize)
+    }
+
+    #[inline(always)]
     fn frame_bytes(&self) -> u32 {
         self.skb().len
     }
@@ -78,6 +84,11 @@ impl Packet for TcPacket {
         #[expect(clippy::cast_possible_truncation, reason = "16 bits in a field of 32")]
         let tci = skb.vlan_tci as u16;
         (skb.vlan_present != 0).then_some(tci)
+    }
+
+    #[inline(always)]
+    fn unknown(number: usize) -> usize {
+        opaque(number)
     }
 
     #[inline(always)]
@@ -127,15 +138,36 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn head(&self) -> Option<[u64; 3]> {
+        let frame = self.frame();
+        load_head(frame.data as usize, frame.data_end as usize)
+    }
+
+    #[inline(always)]
     fn frame_bytes(&self) -> u32 {
         let frame = self.frame();
         frame.data_end.wrapping_sub(frame.data)
     }
 
     #[inline(always)]
+    fn unknown(number: usize) -> usize {
+        opaque(number)
+    }
+
+    #[inline(always)]
     fn merge(found: &mut Headers) {
         reread(found);
     }
+}
+
+/// Reads the first words of a packet that has them.
+#[inline(always)]
+fn load_head(data: usize, end: usize) -> Option<[u64; 3]> {
+    let start = opaque(data);
+    if start + 24 > end {
+        return None;
+    }
+    Some([load_u64(start), load_u64(start + 8), load_u64(start + 16)])
 }
 
 /// Reads `N` bytes at an offset, if they lie before `end`.

@@ -3,4 +3,5 @@
 pub mod account;
 mod clock;
 mod guard;
+mod parse;
 pub mod pipeline;

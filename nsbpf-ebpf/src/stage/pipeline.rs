@@ -7,13 +7,13 @@
 //! and has the number of the other's interface: what comes in by it enters its
 //! own namespace, and what goes out of it left that.
 
-use nsbpf_common::packet::{Headers, Packet};
+use nsbpf_common::packet::Packet;
 use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::verdict::Verdict;
 
 use super::{account, guard};
-use crate::maps::{DIRECT_LINKS, GUARD, PARSED_HEADERS, PORT_BASE, PORT_CONFIGS};
+use crate::maps::{DIRECT_LINKS, GUARD, PORT_BASE, PORT_CONFIGS};
 
 /// The interface is no port of ours, or the packet met it before its datapath
 /// was whole. That never stops a packet: it goes on uncounted.
@@ -50,11 +50,9 @@ pub fn egress(
 /// Its namespace sent it.
 #[inline(always)]
 fn leaves(packet: &impl Packet, port: u16, config: &PortConfig) -> Option<Verdict> {
-    let stats = account::counters(port.into())?;
-    let headers = parsed(packet)?;
-    let weight = headers.weigh(packet);
-    account::packet(&mut stats.tx, headers, weight);
-    let verdict = guard::judge(packet, headers, port, config);
+    let stats = account::counters(port)?;
+    let weight = account::packet(packet, &mut stats.tx)?;
+    let verdict = guard::judge(packet, port, config);
     if let Verdict::Drop(reason) = verdict {
         account::dropped(&mut stats.tx, reason, weight);
     }
@@ -64,33 +62,10 @@ fn leaves(packet: &impl Packet, port: u16, config: &PortConfig) -> Option<Verdic
 /// Its namespace receives it.
 #[inline(always)]
 fn enters(packet: &impl Packet, to: u16, from: impl FnOnce() -> u16) -> Option<Verdict> {
-    let stats = account::counters(to.into())?;
-    let headers = parsed(packet)?;
-    let weight = headers.weigh(packet);
-    account::packet(&mut stats.rx, headers, weight);
+    let stats = account::counters(to)?;
+    let weight = account::packet(packet, &mut stats.rx)?;
     account::pair(Pair { from: from(), to }, weight);
     Some(Verdict::Pass)
-}
-
-#[inline(always)]
-fn parsed(packet: &impl Packet) -> Option<&'static mut Headers> {
-    let headers = PARSED_HEADERS.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own copy, and nothing else runs on this CPU that
-    // touches it until the program returns.
-    let headers = unsafe { &mut *headers };
-    parse(packet, headers);
-    Some(headers)
-}
-
-/// Counting needs the transport header only of what will be cut.
-#[inline(always)]
-fn parse<P: Packet>(packet: &P, headers: &mut Headers) {
-    headers.parse_network(packet);
-    if packet.segmentation().is_some() {
-        P::merge(headers);
-        headers.parse_transport(packet);
-    }
-    P::merge(headers);
 }
 
 /// Number of the port with that interface index.
