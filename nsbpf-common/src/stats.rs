@@ -237,8 +237,10 @@ impl Sub for Cell {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Direction {
-    /// When the last packet came, in nanoseconds of `CLOCK_MONOTONIC` to the tick
-    /// (1 to 10 ms); 0 for never.
+    /// The kernel's tick (1 to 10 ms) in which the last packet came.
+    tick: u64,
+    /// When the first packet of that tick came, in nanoseconds of
+    /// `CLOCK_MONOTONIC`; 0 for never.
     pub last_seen_ns: u64,
     sizes: [u64; Size::ALL.len()],
     classes: [Cell; Class::ALL.len()],
@@ -248,14 +250,13 @@ pub struct Direction {
     drops: [Cell; Reason::ROOM],
 }
 
-abi!(Direction, size = 432, align = 8);
+abi!(Direction, size = 440, align = 8);
 
 impl Direction {
     /// Counts one packet (or the segments of one GSO packet) in the class of that
     /// number.
     #[inline(always)]
-    pub fn count(&mut self, class: usize, cast: Cast, weight: Weight, now_ns: u64) {
-        self.last_seen_ns = now_ns;
+    pub fn count(&mut self, class: usize, cast: Cast, weight: Weight) {
         let cell = weight.cell();
         // Never out of range, but the kernel half has no panicking code.
         if let Some(of_class) = self.classes.get_mut(class) {
@@ -273,6 +274,16 @@ impl Direction {
             Cast::Unicast => {}
             Cast::Multicast => self.multicast += cell,
             Cast::Broadcast => self.broadcast += cell,
+        }
+    }
+
+    /// Notes that a packet came in a tick. What time it is matters only for the
+    /// first of each: to ask costs more than to count.
+    #[inline(always)]
+    pub fn see(&mut self, tick: u64, now_ns: impl FnOnce() -> u64) {
+        if self.tick != tick {
+            self.tick = tick;
+            self.last_seen_ns = now_ns();
         }
     }
 
@@ -370,7 +381,8 @@ impl Index<Class> for Direction {
 
 impl AddAssign for Direction {
     fn add_assign(&mut self, other: Self) {
-        let Self { last_seen_ns, sizes, classes, multicast, broadcast, fast_ways, drops } = other;
+        let Self { tick, last_seen_ns, sizes, classes, multicast, broadcast, fast_ways, drops } = other;
+        self.tick = self.tick.max(tick);
         self.last_seen_ns = self.last_seen_ns.max(last_seen_ns);
         for (size, other) in self.sizes.iter_mut().zip(sizes) {
             *size = size.wrapping_add(other);
@@ -394,7 +406,7 @@ pub struct PortStats {
     pub rx: Direction,
 }
 
-abi!(PortStats, size = 864, align = 8);
+abi!(PortStats, size = 880, align = 8);
 
 impl AddAssign for PortStats {
     fn add_assign(&mut self, other: Self) {
@@ -424,7 +436,8 @@ mod tests {
         let mut direction = Direction::default();
         for (weight, class) in (1..).zip(Class::ALL) {
             for _ in 0..weight {
-                direction.count(class as usize, Cast::Unicast, frame(100), weight);
+                direction.count(class as usize, Cast::Unicast, frame(100));
+                direction.see(weight, || weight);
             }
         }
         let mut sum = Cell::default();
@@ -443,7 +456,7 @@ mod tests {
         let casts = [Cast::Unicast, Cast::Multicast, Cast::Broadcast];
         for (index, bytes) in (0..3000).enumerate() {
             let cast = casts[index % 3];
-            direction.count(Class::Arp as usize, cast, frame(bytes), 1);
+            direction.count(Class::Arp as usize, cast, frame(bytes));
             let cell = frame(bytes).cell();
             match index % 5 {
                 0 => direction.count_way(Way::Peer, cell),
@@ -472,7 +485,7 @@ mod tests {
         let segmentation = Segmentation { payload_bytes: 1448, segments: 0 };
         let packet = [0; 66 + 3 * 1448 + 10];
         let weight = Weight::of_segments(packet.as_slice(), 66, segmentation);
-        direction.count(Class::Ipv4Tcp as usize, Cast::Unicast, weight, 1);
+        direction.count(Class::Ipv4Tcp as usize, Cast::Unicast, weight);
         assert_eq!(direction.size(Size::UpTo1518), 3);
         assert_eq!(direction.size(Size::UpTo127), 1);
         assert_eq!(direction.total(), Cell { packets: 4, bytes: 4 * 66 + 3 * 1448 + 10 });
@@ -481,7 +494,9 @@ mod tests {
     #[test]
     fn the_copies_of_all_processors_add_up() {
         let mut one = Direction::default();
-        one.count(Class::Arp as usize, Cast::Broadcast, frame(60), 7);
+        one.count(Class::Arp as usize, Cast::Broadcast, frame(60));
+        one.see(3, || 7);
+        one.see(3, || unreachable!());
         one.count_drop(Reason::SpoofedNeighbour, frame(60).cell());
         let mut sum = one;
         one.last_seen_ns = 5;

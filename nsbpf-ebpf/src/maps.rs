@@ -63,8 +63,3 @@ pub static GUARD: Global<u8> = Global::new(0);
 /// Switch: some pair has no bridge.
 #[unsafe(no_mangle)]
 pub static DIRECT_LINKS: Global<u8> = Global::new(0);
-
-/// Switch: the kernel has `bpf_ktime_get_coarse_ns` (Linux 5.11), which costs a
-/// fraction of the precise clock.
-#[unsafe(no_mangle)]
-pub static COARSE_CLOCK: Global<u8> = Global::new(1);

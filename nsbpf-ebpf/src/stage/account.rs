@@ -30,7 +30,8 @@ pub fn packet<P: Packet>(packet: &P, direction: &mut Direction) -> Option<Weight
             (Sight::of(headers), headers.weigh(packet))
         }
     };
-    direction.count(P::unknown(sight.class as usize), sight.cast, weight, clock::now_ns());
+    direction.count(P::unknown(sight.class as usize), sight.cast, weight);
+    direction.see(clock::tick(), clock::now_ns);
     Some(weight)
 }
 

@@ -1,16 +1,18 @@
-//! When a packet came, to the tick.
+//! When a packet came.
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated};
 
-use crate::maps::COARSE_CLOCK;
+/// The kernel's tick: 1 to 10 ms. The verifier makes one load of it
+/// (`bpf_jiffies64`, Linux 5.5).
+#[inline(always)]
+pub fn tick() -> u64 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { generated::bpf_jiffies64() }
+}
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 #[inline(always)]
 pub fn now_ns() -> u64 {
-    if COARSE_CLOCK.load() == 0 {
-        // SAFETY: takes nothing and cannot fail.
-        return unsafe { bpf_ktime_get_ns() };
-    }
-    // SAFETY: as above.
-    unsafe { generated::bpf_ktime_get_coarse_ns() }
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { bpf_ktime_get_ns() }
 }

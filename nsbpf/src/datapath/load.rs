@@ -12,7 +12,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use nsbpf_common::pair::Pair;
 
-use super::{DatapathError, OBJECT, probe};
+use super::{DatapathError, OBJECT};
 use crate::state::{Datapath, IngressHook};
 use crate::store::Store;
 
@@ -95,7 +95,6 @@ impl Programs {
             .override_global("GUARD", &guard, true)
             .override_global("DIRECT_LINKS", &direct_links, true)
             .override_global("PAIR_TABLE_PORTS", &table_ports, true)
-            .override_global("COARSE_CLOCK", &u8::from(probe::has_coarse_clock()), true)
             .override_global(aya_log::LEVEL, &log_level, true)
             .map_max_entries(PORT_STATS, datapath.port_capacity)
             .map_max_entries(PORT_CONFIGS, datapath.port_capacity)

@@ -2,7 +2,6 @@
 
 use aya::maps::MapType;
 use aya::programs::ProgramType;
-use aya::sys::BpfHelper;
 
 use crate::state::IngressHook;
 
@@ -31,14 +30,4 @@ pub fn probe(ingress: IngressHook) -> Result<(), Missing> {
         return lacks("XDP programs", "CONFIG_BPF_SYSCALL=y");
     }
     Ok(())
-}
-
-/// Whether programs have `bpf_ktime_get_coarse_ns` (Linux 5.11).
-pub(super) fn has_coarse_clock() -> bool {
-    // Helpers of one number are the same for tc and XDP here (`bpf_base_func_proto`).
-    aya::sys::is_helper_supported(
-        ProgramType::SchedClassifier,
-        BpfHelper::BPF_FUNC_ktime_get_coarse_ns,
-    )
-    .unwrap_or(false)
 }
