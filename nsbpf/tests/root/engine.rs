@@ -111,10 +111,10 @@ pub(crate) fn lab(source: &str) -> Lab {
 /// The port number of an interface.
 pub(crate) fn port(state: &State, interface: &str) -> u16 {
     let number = state.objects.values().find_map(|object| match object {
-        Object::Veth(veth) if veth.id.to_string() == interface => Some(veth.number),
+        Object::Veth(veth) => veth.ports().find(|(id, _)| id.to_string() == interface),
         _ => None,
     });
-    number.expect(interface)
+    number.expect(interface).1
 }
 
 fn up_again() -> Result<(), Failed> {

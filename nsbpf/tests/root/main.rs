@@ -12,6 +12,7 @@
     reason = "sizes are small, and every test has one type"
 )]
 
+mod attach;
 mod bench;
 mod check;
 mod command;
@@ -19,6 +20,7 @@ mod doctor;
 mod edits;
 mod engine;
 mod exec;
+mod foreign;
 mod forwarding;
 mod gc;
 mod guests;
@@ -34,6 +36,7 @@ mod refusals;
 mod run;
 mod tracer;
 mod truth;
+mod upgrade;
 mod uplink;
 mod verbs;
 mod vlan;
@@ -54,6 +57,9 @@ fn main() {
         ready::TESTS,
         refusals::TESTS,
         truth::TESTS,
+        attach::TESTS,
+        upgrade::TESTS,
+        foreign::TESTS,
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,

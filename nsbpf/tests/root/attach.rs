@@ -1,0 +1,132 @@
+//! Ways to attach: each counts exactly, and a lab moves from one to the other.
+
+use std::path::Path;
+
+use libtest_mimic::Failed;
+use nsbpf::datapath::{has_link, tcx_programs};
+use nsbpf::plan::{Replacement, Settings};
+use nsbpf::state::{Attach, HookPoint, IngressHook};
+
+use crate::Test;
+use crate::command::run;
+use crate::engine::{lab, settings};
+use crate::truth::{Ground, LAB, V4, V6, exchange_is_exact};
+use crate::world::{ip_json, tc};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("attach::tcx_counts_exactly", || counts_exactly(LAB, IngressHook::Tc)),
+    ("attach::tcx_egress_beside_xdp_counts_exactly", || counts_exactly(LAB, IngressHook::Xdp)),
+    ("attach::tcx_inside_namespaces_counts_exactly", || counts_exactly(PAIR, IngressHook::Tc)),
+    ("attach::a_lab_moves_from_way_to_way", moves),
+    ("attach::a_link_of_a_device_that_is_gone_is_made_anew", dead_link),
+    ("attach::the_command_has_a_say", by_command),
+];
+
+/// Two interfaces without a bridge: each has the other's hooks.
+const PAIR: &str = "
+name: pair
+namespaces:
+  a: { interfaces: { eth0: { peer: b/eth0, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }
+  b: { interfaces: { eth0: { addresses: [10.0.0.2/24, 'fd00::2/64'] } } }
+";
+
+pub(crate) fn by(attach: Attach, ingress: IngressHook) -> Settings {
+    Settings { attach, ..settings(ingress) }
+}
+
+fn counts_exactly(source: &str, ingress: IngressHook) -> Result<(), Failed> {
+    let tcx = by(Attach::Tcx, ingress);
+    let ground = Ground::with(source, &tcx);
+    for family in [V4, V6] {
+        exchange_is_exact(&ground, family)?;
+    }
+    assert_eq!(ground.up.converge_with(&lab(source), &tcx).steps, 0);
+    ground.down();
+    Ok(())
+}
+
+/// What outsiders see at the hooks of `a-eth0`: filters, and links.
+fn seen() -> [usize; 2] {
+    let index = ip_json(&["link", "show", "a-eth0"])[0]["ifindex"].as_u64().expect("an index");
+    let filters = ["ingress", "egress"].map(|way| {
+        let shown = tc(&["filter", "show", "dev", "a-eth0", way]);
+        shown.lines().filter(|line| line.contains("handle 0x1 ")).count()
+    });
+    let links = [HookPoint::TcIngress, HookPoint::TcEgress]
+        .map(|point| tcx_programs(index as u32, point).map_or(0, |programs| programs.len()));
+    [filters.iter().sum(), links.iter().sum()]
+}
+
+fn moves() -> Result<(), Failed> {
+    let ground = Ground::with(LAB, &by(Attach::Clsact, IngressHook::Tc));
+    let lab = lab(LAB);
+    assert_eq!(seen(), [2, 0]);
+    for (way, expected) in [(Attach::Tcx, [0, 2]), (Attach::Clsact, [2, 0]), (Attach::Tcx, [0, 2])]
+    {
+        let before = ground.read();
+        let settings = by(way, IngressHook::Tc);
+        let moved = ground.up.converge_with(&lab, &settings);
+        assert_eq!(moved.programs, Some(Replacement::InPlace));
+        assert_eq!(seen(), expected, "{way:?}");
+        assert_eq!(ground.up.converge_with(&lab, &settings).steps, 0);
+        let after = ground.read();
+        for (before, after) in before.iter().zip(&after) {
+            assert!(after.tx.total().packets >= before.tx.total().packets, "counters began anew");
+        }
+        exchange_is_exact(&ground, V4)?;
+    }
+    ground.down();
+    Ok(())
+}
+
+/// A link's pin outlives the device, and the next device of that port is another.
+fn dead_link() -> Result<(), Failed> {
+    for ingress in [IngressHook::Tc, IngressHook::Xdp] {
+        let tcx = by(Attach::Tcx, ingress);
+        let ground = Ground::with(LAB, &tcx);
+        let other = LAB.replace(" a: { interfaces: { eth0:", " a: { interfaces: { eth1:");
+        assert_ne!(other, LAB);
+        // The new interface gets the number of the old one.
+        ground.up.converge_with(
+            &lab("name: truth\nbridges: { br0: {} }\nnamespaces: { c: {} }\n"),
+            &tcx,
+        );
+        let points = [HookPoint::ingress(ingress), HookPoint::TcEgress];
+        assert!(points.iter().all(|point| has_link(&ground.up.store, *point, 1)));
+        ground.up.converge_with(&lab(&other), &tcx);
+        assert_eq!(ground.up.converge_with(&lab(&other), &tcx).steps, 0);
+        ground.up.converge_with(&lab(LAB), &tcx);
+        assert_eq!(ground.up.converge_with(&lab(LAB), &tcx).steps, 0);
+        let ground = ground.renewed();
+        exchange_is_exact(&ground, V4)?;
+        ground.down();
+    }
+    Ok(())
+}
+
+fn by_command() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("lab.yaml");
+    std::fs::write(&path, LAB)?;
+    let path = path.to_str().ok_or("a path")?;
+    let up = |arguments: &[&str]| {
+        let done = run(&[&["up", path], arguments].concat());
+        assert_eq!(done.code, Some(0), "{arguments:?}: {}", done.err);
+        done.out
+    };
+    let pins = Path::new("/run/nsbpf/labs/truth/bpf/datapath");
+    let linked = || pins.join("tcx_egress_link_1").exists();
+    up(&[]);
+    assert!(!linked());
+    let moved = up(&["--attach", "tcx"]);
+    assert!(moved.contains("truth: programs replaced in place, counters kept\n"), "{moved}");
+    assert!(linked());
+    assert!(up(&["--attach", "tcx"]).contains("nothing to change"));
+    assert_eq!(run(&["plan", path, "--attach", "clsact"]).code, Some(3));
+    // What there is a choice of is clsact.
+    up(&[]);
+    assert!(!linked());
+    assert!(up(&["--attach", "clsact"]).contains("nothing to change"));
+    assert_eq!(run(&["down", "truth"]).code, Some(0));
+    Ok(())
+}
