@@ -11,13 +11,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcError};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 
-use super::load::{
-    Programs, TC_EGRESS, TC_INGRESS, XDP_INGRESS, io_error, program_error, remove_if_there,
-};
+use super::load::{Programs, TC_EGRESS, TC_INGRESS, XDP_INGRESS, program_error, remove_if_there};
 use super::{DatapathError, syscall};
 use crate::state::HookPoint;
 use crate::store::Store;
@@ -64,7 +62,19 @@ pub fn detach(store: &Store, point: HookPoint, number: u16) -> Result<(), Datapa
     remove_if_there(&path)
 }
 
+/// A link without a pin: it goes when this is dropped.
+pub struct HeldLink {
+    _link: FdLink,
+}
+
 impl Programs {
+    /// Attaches a program by TCX to an interface of the calling thread's network
+    /// namespace, for as long as what is returned is held.
+    pub fn hold_tcx(&mut self, ifindex: u32) -> Result<HeldLink, DatapathError> {
+        let link = new_tcx(&mut self.tc_egress, TC_EGRESS, TcAttachType::Egress, ifindex)?;
+        Ok(HeldLink { _link: link })
+    }
+
     /// Attaches the program of a hook by a link to an interface of the calling
     /// thread's network namespace, and pins the link; or puts the program in the place
     /// of the one that the port's link has, with no packet in between that sees
@@ -163,14 +173,25 @@ fn attach_tcx(
         return Ok(());
     }
     remove_if_there(path)?;
-    let device = device_name(ifindex).map_err(io_error("find the device for", path))?;
+    pin_link(new_tcx(program, name, point, ifindex)?, path)
+}
+
+/// Attaches behind all that is there.
+fn new_tcx(
+    program: &mut SchedClassifier,
+    name: &'static str,
+    point: TcAttachType,
+    ifindex: u32,
+) -> Result<FdLink, DatapathError> {
+    let device = device_name(ifindex).map_err(|error| {
+        program_error("attach", name)(ProgramError::from(TcError::IoError(error)))
+    })?;
     let last = TcAttachOptions::TcxOrder(LinkOrder::last());
     let attached = program
         .attach_with_options(&device, point, last)
         .and_then(|id| program.take_link(id))
         .map_err(program_error("attach", name))?;
-    let link = FdLink::try_from(attached).map_err(|_| DatapathError::NoTcx)?;
-    pin_link(link, path)
+    FdLink::try_from(attached).map_err(|_| DatapathError::NoTcx)
 }
 
 fn pin_link(link: FdLink, path: &Path) -> Result<(), DatapathError> {

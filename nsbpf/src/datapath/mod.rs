@@ -23,7 +23,7 @@ use aya::programs::ProgramError;
 
 pub use self::log::KernelLog;
 pub use inspect::{LoadedMap, LoadedProgram, loaded_map, loaded_program, measure, program_name};
-pub use link::{ProgramAt, detach, has_link, linked_program, tcx_programs};
+pub use link::{HeldLink, ProgramAt, detach, has_link, linked_program, tcx_programs};
 pub use load::{ProgramIds, Programs, TC_EGRESS, TC_INGRESS, discard_staged, observe, unload};
 pub use probe::{Missing, probe, probe_tcx};
 pub use stats::StatsReader;

@@ -1,6 +1,7 @@
 //! Ways to attach: each counts exactly, and a lab moves from one to the other.
 
 use std::path::Path;
+use std::time::Instant;
 
 use libtest_mimic::Failed;
 use nsbpf::datapath::{has_link, tcx_programs};
@@ -11,6 +12,7 @@ use crate::Test;
 use crate::command::run;
 use crate::engine::{lab, settings};
 use crate::truth::{Ground, LAB, V4, V6, exchange_is_exact};
+use crate::upgrade::flooded;
 use crate::world::{ip_json, tc};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -18,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("attach::tcx_egress_beside_xdp_counts_exactly", || counts_exactly(LAB, IngressHook::Xdp)),
     ("attach::tcx_inside_namespaces_counts_exactly", || counts_exactly(PAIR, IngressHook::Tc)),
     ("attach::a_lab_moves_from_way_to_way", moves),
+    ("attach::a_move_loses_no_packet_and_counts_nearly_all", move_under_a_flood),
     ("attach::a_link_of_a_device_that_is_gone_is_made_anew", dead_link),
     ("attach::the_command_has_a_say", by_command),
 ];
@@ -76,6 +79,46 @@ fn moves() -> Result<(), Failed> {
         exchange_is_exact(&ground, V4)?;
     }
     ground.down();
+    Ok(())
+}
+
+/// There is no way from one way to the other in one step: what passes in between is
+/// not counted, or twice, and passes all the same.
+fn move_under_a_flood() -> Result<(), Failed> {
+    const MOVES: u64 = 4;
+    /// Seconds of traffic that may be off, a move: some 0.0003 are, if nobody takes the
+    /// processor away in between. Without care it is an RCU grace period, some 0.015.
+    const AT_MOST: f64 = 0.005;
+    let lab = lab(LAB);
+    for (from, to) in [(Attach::Clsact, Attach::Tcx), (Attach::Tcx, Attach::Clsact)] {
+        let (mut sent, mut counted) = (0, [0; 2]);
+        let mut took = 0.0;
+        for _ in 0..MOVES {
+            // What gives a device that is up a queueing discipline stops it meanwhile
+            // (`qdisc_graft`, Linux 6.18), so it has one from its birth here.
+            let ground = Ground::with(LAB, &by(Attach::Clsact, IngressHook::Tc));
+            ground.up.converge_with(&lab, &by(from, IngressHook::Tc));
+            let start = Instant::now();
+            let (one, counts) = flooded(&ground, |_| {
+                ground.up.converge_with(&lab, &by(to, IngressHook::Tc));
+            });
+            took += start.elapsed().as_secs_f64();
+            sent += one;
+            for (sum, count) in counted.iter_mut().zip(counts) {
+                *sum += count;
+            }
+            ground.down();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a bound, roughly")]
+        let at_most = (sent as f64 / took * AT_MOST * MOVES as f64) as u64;
+        for counted in counted {
+            match to {
+                Attach::Tcx => assert!(counted <= sent, "{counted} of {sent}"),
+                Attach::Clsact => assert!(counted >= sent, "{counted} of {sent}"),
+            }
+            assert!(counted.abs_diff(sent) <= at_most, "to {to:?}: {counted} of {sent}, {at_most}");
+        }
+    }
     Ok(())
 }
 

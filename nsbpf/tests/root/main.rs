@@ -29,6 +29,7 @@ mod kill_points;
 mod labs;
 mod language;
 mod leaks;
+mod log;
 mod programs;
 mod random;
 mod ready;
@@ -60,6 +61,7 @@ fn main() {
         attach::TESTS,
         upgrade::TESTS,
         foreign::TESTS,
+        log::TESTS,
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,

@@ -58,30 +58,19 @@ fn receive(socket: &UdpSocket, received: &AtomicU64) {
     }
 }
 
-fn under_a_flood(attach: Attach, ingress: IngressHook) -> Result<(), Failed> {
-    const UPGRADES: usize = 8;
-    let settings = by(attach, ingress);
-    let ground = Ground::with(LAB, &settings);
-    let lab = lab(LAB);
-    let [a, b] = sockets(&ground, V4);
+/// Floods the lab while something is done, which is told how many were received so
+/// far. Returns how many datagrams were sent, all of which were received, and how many
+/// were counted at the sender and at the receiver.
+pub(crate) fn flooded(ground: &Ground, work: impl FnOnce(&AtomicU64)) -> (u64, [u64; 2]) {
+    let [a, b] = sockets(ground, V4);
     let before = ground.read();
     let (received, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let mut ids = vec![observe(&ground.up.store).expect("programs").1];
     let sent = thread::scope(|scope| {
         let receiving = scope.spawn(|| receive(&b, &received));
         let sending = scope.spawn(|| flood(&a, &received, &stop));
-        for number in 1..=UPGRADES {
-            let so_far = received.load(Ordering::Relaxed);
-            let upgraded = ground.up.converge_with(&lab, &build(number, &settings));
-            assert_eq!(upgraded.programs, Some(Replacement::InPlace));
-            let (_, now) = observe(&ground.up.store).expect("programs");
-            assert!(!ids.contains(&now), "the programs are the same");
-            ids.push(now);
-            assert!(received.load(Ordering::Relaxed) > so_far, "nothing passed meanwhile");
-        }
+        work(&received);
         stop.store(true, Ordering::Relaxed);
         let sent = sending.join().expect("the sender");
-        // What ends the receiver goes round the lab.
         let deadline = Instant::now() + Duration::from_secs(5);
         while received.load(Ordering::Relaxed) < sent && Instant::now() < deadline {
             thread::yield_now();
@@ -92,13 +81,32 @@ fn under_a_flood(attach: Attach, ingress: IngressHook) -> Result<(), Failed> {
     });
     assert_eq!(received.load(Ordering::Relaxed), sent, "lost");
     let after = ground.read();
+    // And the one that ended it.
     let counted = [
         grown(before[0].tx[V4.class], after[0].tx[V4.class]).packets,
         grown(before[1].rx[V4.class], after[1].rx[V4.class]).packets,
     ];
-    // And the one that ended it.
-    assert_eq!(counted, [sent + 1, sent + 1], "sent {sent}");
-    drop((a, b));
+    (sent + 1, counted)
+}
+
+fn under_a_flood(attach: Attach, ingress: IngressHook) -> Result<(), Failed> {
+    const UPGRADES: usize = 8;
+    let settings = by(attach, ingress);
+    let ground = Ground::with(LAB, &settings);
+    let lab = lab(LAB);
+    let mut ids = vec![observe(&ground.up.store).expect("programs").1];
+    let (sent, counted) = flooded(&ground, |received| {
+        for number in 1..=UPGRADES {
+            let so_far = received.load(Ordering::Relaxed);
+            let upgraded = ground.up.converge_with(&lab, &build(number, &settings));
+            assert_eq!(upgraded.programs, Some(Replacement::InPlace));
+            let (_, now) = observe(&ground.up.store).expect("programs");
+            assert!(!ids.contains(&now), "the programs are the same");
+            ids.push(now);
+            assert!(received.load(Ordering::Relaxed) > so_far, "nothing passed meanwhile");
+        }
+    });
+    assert_eq!(counted, [sent, sent]);
     let last = build(UPGRADES, &settings);
     assert_eq!(ground.up.converge_with(&lab, &last).steps, 0);
     ground.down();

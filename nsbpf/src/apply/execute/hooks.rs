@@ -5,17 +5,22 @@
 //! follow each other, in the order that is less wrong. The kernel lets packets see a
 //! new TCX program before it waits for its RCU, and a filter that is gone at once: so
 //! the filter goes first, and what passes in those tens of microseconds is not
-//! counted. A TCX program that goes is not seen any more before that wait either, so
+//! counted. (The first TCX program of a machine runs only after the wait, when TCX as
+//! such is switched on, so that is done before.) A TCX program that goes is not seen any more before that wait either, so
 //! there the filter comes first, and what passes then is counted twice.
-//! (`tcx_link_prog_attach` and `tcx_link_release`, Linux 6.18.)
+//! A device that has no clsact yet is given one, and for that the kernel stops it for a
+//! moment and drops what it is to send (`qdisc_graft`): one that was born for clsact has
+//! it still.
+//! (`tcx_link_prog_attach`, `tcx_inc` and `tcx_link_release`, Linux 6.18.)
 
 use std::collections::HashSet;
 
 use super::requests::Requests;
 use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::{ApplyError, Cause};
-use crate::datapath::{self, Programs};
+use crate::datapath::{self, HeldLink, Programs};
 use crate::net::filter::{self, TcHook};
+use crate::net::{NetNs, link};
 use crate::plan::Step;
 use crate::state::{Attach, Datapath, Device, Hook, HookPoint, Key, Object, Place};
 
@@ -25,6 +30,27 @@ fn tc_hook(point: HookPoint) -> Option<TcHook> {
         HookPoint::TcEgress => Some(TcHook::Egress),
         HookPoint::Xdp => None,
     }
+}
+
+fn moves_to_tcx(step: &Step) -> bool {
+    match step {
+        Step::Change { from: Object::Hook(from), to: Object::Hook(to) } => {
+            (from.attach, to.attach) == (Some(Attach::Clsact), Some(Attach::Tcx))
+        }
+        _ => false,
+    }
+}
+
+/// Has the kernel run TCX programs, while this is held: by one in a namespace that
+/// nobody else sees. `None` when it did not work: then more packets are not counted.
+fn switch_tcx_on(programs: &mut Programs) -> Option<(HeldLink, NetNs)> {
+    let on = NetNs::scratch(|| {
+        let link = programs.hold_tcx(link::LOOPBACK)?;
+        Ok::<_, Cause>((link, NetNs::current()?))
+    });
+    on.unwrap_or_else(|error| Err(error.into()))
+        .inspect_err(|error| log::warn!("attach by TCX in a namespace of its own: {error}"))
+        .ok()
 }
 
 impl Executor<'_> {
@@ -75,6 +101,7 @@ impl Executor<'_> {
                 _ => return Err(impossible(first, "no programs are loaded")),
             },
         };
+        let _switched_on = steps.iter().any(moves_to_tcx).then(|| switch_tcx_on(&mut programs));
         let attached = self.attach_programs(&mut programs, steps, first);
         self.programs = Some(programs);
         attached
