@@ -1,7 +1,7 @@
 //! Ways to attach: each counts exactly, and a lab moves from one to the other.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nsbpf::datapath::{has_link, tcx_programs};
@@ -86,13 +86,13 @@ fn moves() -> Result<(), Failed> {
 /// not counted, or twice, and passes all the same.
 fn move_under_a_flood() -> Result<(), Failed> {
     const MOVES: u64 = 4;
-    /// Seconds of traffic that may be off, a move: some 0.0003 are, if nobody takes the
-    /// processor away in between. Without care it is an RCU grace period, some 0.015.
-    const AT_MOST: f64 = 0.005;
+    /// Traffic of that time may be off, a move: 0.3 ms are, if nobody takes the
+    /// processor away in between. Without care it is an RCU grace period, some 15 ms.
+    const AT_MOST: Duration = Duration::from_millis(5);
     let lab = lab(LAB);
     for (from, to) in [(Attach::Clsact, Attach::Tcx), (Attach::Tcx, Attach::Clsact)] {
         let (mut sent, mut counted) = (0, [0; 2]);
-        let mut took = 0.0;
+        let mut took = Duration::ZERO;
         for _ in 0..MOVES {
             // What gives a device that is up a queueing discipline stops it meanwhile
             // (`qdisc_graft`, Linux 6.18), so it has one from its birth here.
@@ -102,15 +102,14 @@ fn move_under_a_flood() -> Result<(), Failed> {
             let (one, counts) = flooded(&ground, |_| {
                 ground.up.converge_with(&lab, &by(to, IngressHook::Tc));
             });
-            took += start.elapsed().as_secs_f64();
+            took += start.elapsed();
             sent += one;
             for (sum, count) in counted.iter_mut().zip(counts) {
                 *sum += count;
             }
             ground.down();
         }
-        #[expect(clippy::cast_precision_loss, reason = "a bound, roughly")]
-        let at_most = (sent as f64 / took * AT_MOST * MOVES as f64) as u64;
+        let at_most = sent * MOVES * AT_MOST.as_micros() as u64 / took.as_micros() as u64;
         for counted in counted {
             match to {
                 Attach::Tcx => assert!(counted <= sent, "{counted} of {sent}"),
