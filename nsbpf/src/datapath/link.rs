@@ -15,7 +15,9 @@ use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcError};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 
-use super::load::{Programs, TC_EGRESS, TC_INGRESS, XDP_INGRESS, program_error, remove_if_there};
+use super::load::{
+    Programs, TC_EGRESS, TC_INGRESS, XDP_INGRESS, pins, program_error, remove_if_there,
+};
 use super::{DatapathError, syscall};
 use crate::state::HookPoint;
 use crate::store::Store;
@@ -47,8 +49,11 @@ pub fn has_link(store: &Store, point: HookPoint, number: u16) -> bool {
 /// there is no link.
 #[must_use]
 pub fn linked_program(store: &Store, point: HookPoint, number: u16) -> Option<u32> {
-    let link = PinnedLink::from_pin(pin(&store.pins(), point, number)).ok()?;
-    Some(FdLink::from(link).info().ok()?.program_id())
+    program_of(&pin(&store.pins(), point, number))
+}
+
+fn program_of(pin: &Path) -> Option<u32> {
+    Some(FdLink::from(PinnedLink::from_pin(pin).ok()?).info().ok()?.program_id())
 }
 
 /// Detaches a port's link from that hook. One that is not there is no error.
@@ -68,6 +73,26 @@ pub struct HeldLink {
 }
 
 impl Programs {
+    /// Lets go of links that have other programs. Call it when these are at every hook:
+    /// what is left then is attached to nothing, and would keep programs that nobody
+    /// needs.
+    pub fn prune_links(&self, store: &Store) -> Result<(), DatapathError> {
+        let ids = self.ids()?;
+        for path in pins(store)?.filter(|path| is_pin(path)) {
+            if program_of(&path).is_some_and(|program| !ids.contains(&program)) {
+                remove_if_there(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&self) -> Result<Vec<u32>, DatapathError> {
+        let tc = self.tc_ingress.as_ref().map(|program| (program.info(), TC_INGRESS));
+        let xdp = self.xdp_ingress.as_ref().map(|program| (program.info(), XDP_INGRESS));
+        let infos = [tc, xdp, Some((self.tc_egress.info(), TC_EGRESS))].into_iter().flatten();
+        infos.map(|(info, name)| Ok(info.map_err(program_error("look at", name))?.id())).collect()
+    }
+
     /// Attaches a program by TCX to an interface of the calling thread's network
     /// namespace, for as long as what is returned is held.
     pub fn hold_tcx(&mut self, ifindex: u32) -> Result<HeldLink, DatapathError> {

@@ -223,7 +223,7 @@ fn is_staged(pin: &Path) -> bool {
     pin.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(STAGED.as_bytes()))
 }
 
-fn pins(store: &Store) -> Result<impl Iterator<Item = PathBuf>, DatapathError> {
+pub(super) fn pins(store: &Store) -> Result<impl Iterator<Item = PathBuf>, DatapathError> {
     let folder = store.pins();
     let entries = fs::read_dir(&folder).map_err(io_error("list", &folder))?;
     let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();

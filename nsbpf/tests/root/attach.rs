@@ -33,6 +33,9 @@ namespaces:
   b: { interfaces: { eth0: { addresses: [10.0.0.2/24, 'fd00::2/64'] } } }
 ";
 
+/// A lab of that name without interfaces.
+const NEITHER: &str = "name: truth\nbridges: { br0: {} }\nnamespaces: { c: {} }\n";
+
 pub(crate) fn by(attach: Attach, ingress: IngressHook) -> Settings {
     Settings { attach, ..settings(ingress) }
 }
@@ -129,14 +132,17 @@ fn dead_link() -> Result<(), Failed> {
         let other = LAB.replace(" a: { interfaces: { eth0:", " a: { interfaces: { eth1:");
         assert_ne!(other, LAB);
         // The new interface gets the number of the old one.
-        ground.up.converge_with(
-            &lab("name: truth\nbridges: { br0: {} }\nnamespaces: { c: {} }\n"),
-            &tcx,
-        );
+        ground.up.converge_with(&lab(NEITHER), &tcx);
         let points = [HookPoint::ingress(ingress), HookPoint::TcEgress];
-        assert!(points.iter().all(|point| has_link(&ground.up.store, *point, 1)));
+        let linked = || points.map(|point| has_link(&ground.up.store, point, 1));
+        assert_eq!(linked(), [true; 2]);
         ground.up.converge_with(&lab(&other), &tcx);
         assert_eq!(ground.up.converge_with(&lab(&other), &tcx).steps, 0);
+        // Other programs leave no link that holds the ones before.
+        ground.up.converge_with(&lab(NEITHER), &tcx);
+        let newer = Settings { object: "newer".to_owned(), ..tcx.clone() };
+        ground.up.converge_with(&lab(NEITHER), &newer);
+        assert_eq!(linked(), [false; 2]);
         ground.up.converge_with(&lab(LAB), &tcx);
         assert_eq!(ground.up.converge_with(&lab(LAB), &tcx).steps, 0);
         let ground = ground.renewed();

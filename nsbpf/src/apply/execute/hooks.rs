@@ -78,7 +78,7 @@ impl Executor<'_> {
     pub(super) fn conclude(mut self, done: Result<(), ApplyError>) -> Result<(), ApplyError> {
         let Some(programs) = self.programs.as_mut() else { return done };
         let concluded = match &done {
-            Ok(()) => programs.commit(self.store),
+            Ok(()) => programs.commit(self.store).and_then(|()| programs.prune_links(self.store)),
             Err(_) => datapath::discard_staged(self.store),
         };
         done.and(concluded.map_err(|error| ApplyError::Step {

@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::ObserveError;
 use crate::datapath;
 use crate::lab::InterfaceId;
+use crate::net::Netlink;
 use crate::net::filter::{self, Filter, TcHook};
-use crate::net::{Netlink, link};
-use crate::state::{Attach, Far, Hook, HookPoint, Object, Place, State, Veth};
+use crate::state::{Attach, Far, ForeignProgram, Hook, HookPoint, Object, Place, State, Veth};
 use crate::store::Store;
 
 /// A hook that a program of the lab is at.
@@ -52,8 +52,6 @@ impl HookReport {
         let Hook { id, device, point, attach, current: _ } = hook;
         let ifindex = state.slot().map_or(0, |slot| slot.ifindex(device.number));
         let mut netlink = Netlink::open()?;
-        let links = link::list(&mut netlink)?;
-        let xdp = links.iter().find(|link| link.ifindex == ifindex).map(|link| link.xdp_program);
         let linked = datapath::linked_program(store, *point, device.number);
         let mut chain = Chain::default();
         let tc = match point {
@@ -62,9 +60,9 @@ impl HookReport {
             HookPoint::Xdp => None,
         };
         if *point == HookPoint::TcIngress
-            && let Some(program) = xdp.filter(|program| *program != 0)
+            && let Some(ForeignProgram { id, name }) = state.foreign_xdp.get(id)
         {
-            chain.push(false, program_of_others("xdp", program, datapath::program_name(program)));
+            chain.push(false, program_of_others("xdp", *id, name.clone()));
         }
         // A kernel without TCX has none there.
         for at in datapath::tcx_programs(ifindex, *point).unwrap_or_default() {
