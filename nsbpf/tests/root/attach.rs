@@ -1,10 +1,11 @@
 //! Ways to attach: each counts exactly, and a lab moves from one to the other.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use nsbpf::datapath::{has_link, tcx_programs};
+use nsbpf::datapath::{has_link, probe_tcx, tcx_programs};
 use nsbpf::plan::{Replacement, Settings};
 use nsbpf::state::{Attach, HookPoint, IngressHook};
 
@@ -24,6 +25,26 @@ pub(crate) const TESTS: &[Test] = &[
     ("attach::a_link_of_a_device_that_is_gone_is_made_anew", dead_link),
     ("attach::the_command_has_a_say", by_command),
 ];
+
+/// Begins the names of tests that take TCX.
+const WITH_TCX: &[&str] = &[
+    "attach::",
+    "foreign::a_port_of_others",
+    "foreign::filters_before_and_after",
+    "kill_points::up_goes_on_after_a_killed_replacement",
+    "kill_points::up_goes_on_after_a_killed_switch_to",
+    "log::what_programs_say",
+    "upgrade::maps_of_another_layout",
+    "upgrade::one_that_fails_goes_back_by_links",
+    "upgrade::under_a_flood_by_tcx",
+];
+
+/// Why a test cannot run here.
+pub(crate) fn why_not(test: &str) -> Option<&'static str> {
+    static HAS_TCX: LazyLock<bool> = LazyLock::new(|| probe_tcx().is_ok());
+    let takes = WITH_TCX.iter().any(|begin| test.starts_with(begin));
+    (takes && !*HAS_TCX).then_some("this kernel has no TCX")
+}
 
 /// Two interfaces without a bridge: each has the other's hooks.
 const PAIR: &str = "

@@ -86,6 +86,7 @@ fn main() {
             let trial = Trial::test(name, move || isolation::isolated(test));
             let here = why_not
                 .or_else(|| doctor::why_not(name))
+                .or_else(|| attach::why_not(name))
                 .or_else(|| uplink::why_not(name))
                 .or_else(|| vlan::why_not(name))
                 .or_else(|| labs::why_not(name))
