@@ -381,7 +381,8 @@ impl Index<Class> for Direction {
 
 impl AddAssign for Direction {
     fn add_assign(&mut self, other: Self) {
-        let Self { tick, last_seen_ns, sizes, classes, multicast, broadcast, fast_ways, drops } = other;
+        let Self { tick, last_seen_ns, sizes, classes, multicast, broadcast, fast_ways, drops } =
+            other;
         self.tick = self.tick.max(tick);
         self.last_seen_ns = self.last_seen_ns.max(last_seen_ns);
         for (size, other) in self.sizes.iter_mut().zip(sizes) {

@@ -210,6 +210,17 @@ pub enum IngressHook {
     Xdp,
 }
 
+/// How programs are attached to tc hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// By a filter of the clsact queueing discipline.
+    #[default]
+    Clsact,
+    /// By a TCX link, pinned in the lab's folder.
+    Tcx,
+}
+
 /// Loaded programs and maps.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Datapath {
@@ -219,16 +230,35 @@ pub struct Datapath {
     pub object: String,
     /// Where packets from a namespace meet it.
     pub ingress: IngressHook,
+    /// How its programs are attached to tc hooks.
+    #[serde(default)]
+    pub attach: Attach,
     /// Whether the programs log what they cannot count.
     pub log: bool,
     /// Interface index of port 0.
     pub port_base: u32,
     /// Ports that the maps have room for.
     pub port_capacity: u32,
-    /// Whether some port is guarded: the programs look at sources then.
+    /// What of the programs is on.
+    #[serde(default)]
+    pub switches: Switches,
+    /// Whether nothing is left of a replacement of the programs that was cut short.
+    #[serde(skip, default = "settled")]
+    pub settled: bool,
+}
+
+/// What of the programs is on. What is off is not even loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Switches {
+    /// Some port is guarded: sources are looked at.
     pub guard: bool,
-    /// Whether some pair has no bridge.
+    /// Some pair has no bridge: which port it is a hook tells by its device.
     pub direct_links: bool,
+}
+
+/// What is written down is settled; only a look at the pins can tell otherwise.
+fn settled() -> bool {
+    true
 }
 
 /// What the programs know of a port. As long as it is there, its counters go on.
@@ -264,6 +294,17 @@ pub enum HookPoint {
     Xdp,
 }
 
+impl HookPoint {
+    /// The hook where packets from a namespace meet the datapath.
+    #[must_use]
+    pub fn ingress(hook: IngressHook) -> Self {
+        match hook {
+            IngressHook::Tc => Self::TcIngress,
+            IngressHook::Xdp => Self::Xdp,
+        }
+    }
+}
+
 /// A program at a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
@@ -274,6 +315,9 @@ pub struct Hook {
     pub device: Device,
     /// Which hook.
     pub point: HookPoint,
+    /// How the program is attached to a tc hook; `None` at XDP, where it is always a
+    /// pinned link.
+    pub attach: Option<Attach>,
     /// Whether the program there is of the loaded datapath.
     pub current: bool,
 }
@@ -438,8 +482,19 @@ pub struct State {
     pub foreign_routes: BTreeSet<(Name, IpNet)>,
     /// Subnets of links in the host's namespace that are not this lab's.
     pub foreign_subnets: BTreeSet<IpNet>,
+    /// XDP programs that are not this lab's, by the interfaces whose packets they see.
+    pub foreign_xdp: BTreeMap<InterfaceId, ForeignProgram>,
     /// Namespaces that were found where the lab says, by their names in the lab.
     pub found: BTreeMap<Name, u64>,
+}
+
+/// A program that is not this lab's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignProgram {
+    /// Its id.
+    pub id: u32,
+    /// Its name; empty when it has none.
+    pub name: String,
 }
 
 /// Whose something is that is not this lab's.

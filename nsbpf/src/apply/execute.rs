@@ -44,18 +44,8 @@ pub(super) fn execute(
     oversight: &dyn Oversight,
 ) -> Result<(), ApplyError> {
     let mut executor = Executor::new(store, state, handles, steps)?;
-    let mut done = 0;
-    for run in runs(steps) {
-        if oversight.cancelled() {
-            return Err(ApplyError::Interrupted);
-        }
-        if let Some(next) = run.first() {
-            oversight.progress(done, steps.len(), next);
-        }
-        executor.run(run)?;
-        done += run.len();
-    }
-    Ok(())
+    let done = executor.run_all(steps, oversight);
+    executor.conclude(done)
 }
 
 /// Does the steps in their order, all of them, and reports the first failure.
@@ -150,6 +140,22 @@ impl<'a> Executor<'a> {
         })
     }
 
+    /// Does steps in their order, and stops at the first that fails.
+    fn run_all(&mut self, steps: &[Step], oversight: &dyn Oversight) -> Result<(), ApplyError> {
+        let mut done = 0;
+        for run in runs(steps) {
+            if oversight.cancelled() {
+                return Err(ApplyError::Interrupted);
+            }
+            if let Some(next) = run.first() {
+                oversight.progress(done, steps.len(), next);
+            }
+            self.run(run)?;
+            done += run.len();
+        }
+        Ok(())
+    }
+
     /// Does a run of steps of one kind.
     fn run(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         for step in steps {
@@ -232,16 +238,8 @@ impl<'a> Executor<'a> {
             Step::Remove(Object::Address(from)) => {
                 self.request(step, |ifindex| address::remove(ifindex, from.address))
             }
-            Step::Add(Object::Datapath(to)) => {
-                // Pins of a load that was cut short count for nothing.
-                datapath::unload(self.store).map_err(|error| fail(error.into()))?;
-                let programs =
-                    Programs::load(self.store, to).map_err(|error| fail(error.into()))?;
-                self.programs = Some(programs);
-                self.ports = None;
-                self.datapath = Some(to.clone());
-                Ok(())
-            }
+            Step::Add(Object::Datapath(to)) => self.load(step, to),
+            Step::Change { to: Object::Datapath(to), .. } => self.stage(step, to),
             // Goes with the folder.
             Step::Remove(Object::Datapath(_)) if self.folder_goes => Ok(()),
             Step::Remove(Object::Datapath(_)) => {

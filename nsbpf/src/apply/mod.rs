@@ -10,6 +10,7 @@ mod leftovers;
 mod marks;
 mod moved;
 mod survey;
+mod way;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,14 +26,15 @@ use crate::net::netns::{self, NetNsError};
 use crate::net::nftables::TableError;
 use crate::net::nsid::DeathWatch;
 use crate::net::{NetNs, Netlink, NetlinkError};
-use crate::plan::{self, PlanError, Settings, Step};
-use crate::state::{Far, Key, NetnsProgress, Object, Objects, Place, State};
+use crate::plan::{self, PlanError, Replacement, Settings, Step};
+use crate::state::{Datapath, Far, Key, NetnsProgress, Object, Objects, Place, State};
 use crate::store::{Store, StoreError};
 
 use execute::Handles;
 pub use leftovers::{Leftovers, delete_stray, leftovers};
 use survey::survey_outside;
 pub use survey::{NotFound, Opened, Survey, survey, survey_for};
+pub use way::{NoWay, Wish, choose_way};
 
 /// How long the kernel may take to tear down namespaces.
 const NETNS_PATIENCE: Duration = Duration::from_secs(10);
@@ -157,7 +159,7 @@ impl ApplyError {
             Self::Undone { cause } | Self::NotUndone { cause, .. } => cause.lacks_kernel_feature(),
             Self::Step { source, .. } => match &**source {
                 Cause::Netlink(error) => error.errno() == Some(Errno::OPNOTSUPP),
-                Cause::Datapath(DatapathError::NoXdpLinks)
+                Cause::Datapath(DatapathError::NoXdpLinks | DatapathError::NoTcx)
                 | Cause::NoVlanFiltering
                 | Cause::Table(TableError::Unsupported { .. }) => true,
                 _ => false,
@@ -183,6 +185,9 @@ pub struct Converged {
     pub survey: Survey,
     /// Steps that were taken; 0 when everything was as wanted.
     pub steps: usize,
+    /// What became of programs that were loaded before; `None` when they are as they
+    /// were, or there were none.
+    pub programs: Option<Replacement>,
     /// Time for looking, planning, doing and looking again.
     pub took: Duration,
 }
@@ -240,9 +245,7 @@ pub fn converge(
         match try_converge(store, lab, settings, oversight) {
             Err(error) if tries < SLOT_TRIES && lost_slot(&error) => tries += 1,
             Err(error) => return Err(error),
-            Ok((survey, steps)) => {
-                return Ok(Converged { survey, steps, took: start.elapsed() });
-            }
+            Ok(converged) => return Ok(Converged { took: start.elapsed(), ..converged }),
         }
     }
 }
@@ -262,12 +265,14 @@ fn try_converge(
     lab: &Lab,
     settings: &Settings,
     oversight: &dyn Oversight,
-) -> Result<(Survey, usize), ApplyError> {
+) -> Result<Converged, ApplyError> {
     let found = survey_for(store, lab)?;
     let wanted = plan::desired(lab, settings, &found.state)?;
     let steps = plan::diff(&wanted, &found.state)?;
+    let programs = Replacement::of(&steps);
+    let took = Duration::ZERO;
     if steps.is_empty() {
-        return Ok((found, 0));
+        return Ok(Converged { survey: found, steps: 0, programs, took });
     }
     let opened = found.namespaces.iter();
     let adopted = opened.filter(|(_, opened)| opened.adopted);
@@ -276,7 +281,7 @@ fn try_converge(
     match settle(store, &wanted, found, steps, oversight) {
         Ok((mut survey, steps)) => {
             moved::announce(&before.objects, &mut survey)?;
-            Ok((survey, steps))
+            Ok(Converged { survey, steps, programs, took })
         }
         Err(cause) => {
             let cause = Box::new(cause);
@@ -324,7 +329,7 @@ fn held<'a>(namespaces: impl Iterator<Item = (&'a Name, &'a NetNs)>) -> HashMap<
 /// Leads back to the objects that were there before.
 fn undo(store: &Store, before: &State, adopted: HashMap<Name, NetNs>) -> Result<(), ApplyError> {
     let mut found = survey(store)?;
-    let wanted = restorable(before, &adopted);
+    let wanted = restorable(before, &found.state, &adopted);
     let steps = plan::diff(&wanted, &found.state)?;
     found.found = adopted;
     settle(store, &wanted, found, steps, &AtomicBool::new(false))?;
@@ -335,13 +340,21 @@ fn undo(store: &Store, before: &State, adopted: HashMap<Name, NetNs>) -> Result<
 }
 
 /// Of the objects that were there before, those that can be made again: not what
-/// was unfinished, nor programs of an object that this build does not have, nor
-/// addresses that are not ours. The kernel gives a new interface its own, and one
+/// was unfinished, nor programs of an object that this build does not have and that
+/// are not loaded any more, nor addresses that are not ours. The kernel gives a new interface its own, and one
 /// that was made here would bear our mark, so that the next run would remove it.
-fn restorable(before: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
+fn restorable(before: &State, now: &State, adopted: &HashMap<Name, NetNs>) -> Objects {
     let mut kept = Objects::new();
     for (key, object) in &before.objects {
         let has = |key: Key| kept.contains_key(&key);
+        // Whatever became of those that were to take their place.
+        if let (Object::Datapath(datapath), Some(Object::Datapath(loaded))) =
+            (object, now.objects.get(key))
+            && (Datapath { settled: datapath.settled, ..loaded.clone() }) == *datapath
+        {
+            kept.insert(key.clone(), Object::Datapath(loaded.clone()));
+            continue;
+        }
         let is_place = |place: &Place| match place {
             Place::Host => true,
             Place::Netns(name) => has(Key::Netns(name.clone())) || has(Key::Adopted(name.clone())),

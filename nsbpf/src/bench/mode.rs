@@ -3,7 +3,7 @@
 
 use crate::datapath::OBJECT_DIGEST;
 use crate::plan::Settings;
-use crate::state::IngressHook;
+use crate::state::{Attach, IngressHook};
 
 /// The path that frames take without a switch between them.
 pub(super) const WIRE: &str = "wire";
@@ -50,6 +50,11 @@ impl Mode {
 
     /// What its lab is brought up with.
     pub(super) fn settings(&self) -> Settings {
-        Settings { ingress: self.ingress, object: OBJECT_DIGEST.to_owned(), log: false }
+        Settings {
+            ingress: self.ingress,
+            attach: Attach::default(),
+            object: OBJECT_DIGEST.to_owned(),
+            log: false,
+        }
     }
 }

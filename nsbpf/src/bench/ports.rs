@@ -9,7 +9,7 @@ use crate::apply::{self, Oversight};
 use crate::datapath::{OBJECT_DIGEST, StatsReader};
 use crate::lab::Lab;
 use crate::plan::{Settings, Step};
-use crate::state::{IngressHook, Object};
+use crate::state::{Attach, IngressHook, Object};
 use crate::store::Store;
 
 /// Labs that are brought up: each takes seconds.
@@ -28,8 +28,12 @@ pub(super) struct Ports {
 
 pub(super) fn measure(options: &Options) -> Result<Ports, BenchError> {
     let lab = Lab::parse(&lab(options.ports), "the benchmark's lab").map_err(Box::new)?;
-    let settings =
-        Settings { ingress: Some(IngressHook::Tc), object: OBJECT_DIGEST.to_owned(), log: false };
+    let settings = Settings {
+        ingress: Some(IngressHook::Tc),
+        attach: Attach::default(),
+        object: OBJECT_DIGEST.to_owned(),
+        log: false,
+    };
     let store = Store::new(&lab.name);
     let lock = store.lock()?;
     let mut ports = Ports::default();

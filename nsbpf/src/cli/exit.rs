@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::lab_file::LabFileError;
 use super::replace::CannotStart;
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, NoWay};
 use crate::datapath::Missing;
 use crate::lab::LabError;
 
@@ -46,6 +46,12 @@ pub(super) struct Unsupported(pub(super) String);
 impl From<Missing> for Unsupported {
     fn from(missing: Missing) -> Self {
         Self(missing.to_string())
+    }
+}
+
+impl From<NoWay> for Unsupported {
+    fn from(no_way: NoWay) -> Self {
+        Self(no_way.to_string())
     }
 }
 

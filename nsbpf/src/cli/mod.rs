@@ -11,6 +11,7 @@ mod gc;
 mod graph;
 mod interrupt;
 mod lab_file;
+mod log;
 mod ls;
 mod matrix;
 mod no_lab;
@@ -33,6 +34,7 @@ mod view;
 
 use std::process::ExitCode;
 
+use ::log::LevelFilter;
 use clap::{Parser, Subcommand};
 
 /// Network namespaces, wired and watched.
@@ -69,6 +71,7 @@ enum Verb {
     Stats(stats::Stats),
     /// Show who sent how much to whom
     Matrix(matrix::Matrix),
+    Log(log::Log),
     /// Draw a lab as a graph
     Graph(graph::Graph),
     /// Check that a lab does what its file expects: exit code 1 if not
@@ -94,15 +97,15 @@ enum Verb {
 pub fn main() -> ExitCode {
     let Cli { verb, verbose } = Cli::parse();
     let level = match verbose {
-        0 => log::LevelFilter::Warn,
-        1 => log::LevelFilter::Info,
-        _ => log::LevelFilter::Debug,
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        _ => LevelFilter::Debug,
     };
     env_logger::Builder::new()
         .filter_level(level)
         // Pages of relocations are of no use to anybody here.
-        .filter_module("aya", log::LevelFilter::Warn)
-        .filter_module("aya_obj", log::LevelFilter::Warn)
+        .filter_module("aya", LevelFilter::Warn)
+        .filter_module("aya_obj", LevelFilter::Warn)
         .format_timestamp_millis()
         .init();
     let outcome = match verb {
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Verb::Show(show) => show.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Matrix(matrix) => matrix.run(),
+        Verb::Log(log) => log.run(),
         Verb::Graph(graph) => graph.run(),
         Verb::Check(check) => check.run(),
         Verb::Exec(exec) => exec.run(),

@@ -41,8 +41,9 @@ impl Plan {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let lab = lab_file::read(&self.lab)?;
         privilege::prepare()?;
-        let state = survey_for(&Store::new(&lab.name), &lab)?.state;
-        let steps = diff(&desired(&lab, &self.settings.settings(), &state)?, &state)?;
+        let store = Store::new(&lab.name);
+        let state = survey_for(&store, &lab)?.state;
+        let steps = diff(&desired(&lab, &self.settings.settings(&store)?, &state)?, &state)?;
         let lab = lab.name.as_str();
         match self.format {
             Format::Json => {

@@ -14,6 +14,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::counters::{Frame, ping_line};
 use super::exit::{Unmet, Usage, broken_pipe};
 use super::interrupt::Interrupt;
+use super::log::OnStandardError;
 use super::progress::Progress;
 use super::say::{millis, say_down, size};
 use super::screen::Screen;
@@ -62,7 +63,7 @@ impl Run {
             Some(file) => lab_file::read_with_source(file)?,
             None => (Lab::parse(QUICKSTART, "labs/quickstart.yaml")?, QUICKSTART.to_owned()),
         };
-        let ingress = self.settings.settings().ingress;
+        let ingress = self.settings.ingress();
         if ingress.is_none() {
             let message = "`run` shows counters, which `--hook none` leaves out: use `up` instead";
             return Err(Usage(message.to_owned()).into());
@@ -127,9 +128,9 @@ impl Run {
         mut interrupt: Interrupt,
         screen: &mut Screen,
     ) -> anyhow::Result<()> {
-        let settings = self.settings.settings();
+        let settings = self.settings.settings(store)?;
         let (flag, shared_lab, shared_store) = (interrupt.flag(), Arc::clone(lab), store.clone());
-        let Converged { survey, steps: _, took } = spawn_blocking(move || {
+        let Converged { survey, steps: _, programs: _, took } = spawn_blocking(move || {
             let progress = Progress::new(flag);
             apply::converge(&shared_store, &shared_lab, &settings, &progress)
         })
@@ -148,9 +149,9 @@ impl Run {
             met = meets_expectations(lab, store, screen) => met?,
             () = interrupt.wished() => return Ok(()),
         };
-        if log::log_enabled!(log::Level::Debug) {
+        if self.settings.logs() {
             // Ends with the runtime.
-            tokio::spawn(KernelLog::open(store)?.forward());
+            tokio::spawn(KernelLog::open(store, &OnStandardError)?.forward());
         }
         let mut watch = Watch::new(store, &survey.state)?;
         let start = tokio::time::Instant::now();

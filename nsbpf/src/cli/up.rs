@@ -24,10 +24,10 @@ pub(super) struct Up {
 impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let (lab, source) = lab_file::read_with_source(&self.lab)?;
-        let settings = self.settings.settings();
         let store = Store::new(&lab.name);
-        privilege::prepare_for(&store, settings.ingress)?;
+        privilege::prepare_for(&store, self.settings.ingress())?;
         let lock = store.lock_in_turn()?;
+        let settings = self.settings.settings(&store)?;
         let name = lab.name.clone();
         let what = size(&lab);
         let converged = interruptible(move |wish_to_stop| {
@@ -40,12 +40,15 @@ impl Up {
         if converged.is_err() {
             lock.retire();
         }
-        let Converged { survey: _, steps, took } = converged?;
+        let Converged { survey: _, steps, programs, took } = converged?;
         let took = millis(took);
         if steps == 0 {
             say(&format!("{name} is up already: nothing to change ({took})"))?;
         } else {
             say(&format!("{name} is up after {took}: {what} ({steps} steps)"))?;
+        }
+        if let Some(programs) = programs {
+            say(&format!("{name}: {programs}"))?;
         }
         Ok(())
     }

@@ -1,19 +1,23 @@
 //! Loading the object, pinning what it holds, and finding it again.
+//!
+//! Programs that take the place of others are pinned beside them first (*staged*),
+//! and take over their pins when they are at every hook. Until then the lab's
+//! programs are the ones before: a failure goes back to them, and who comes after a
+//! kill begins the replacement anew. Maps stay pinned under their names throughout,
+//! and every object that is loaded goes on with them.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use aya::pin::PinError;
-use aya::programs::links::FdLink;
-use aya::programs::{Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp, XdpMode};
+use aya::programs::{Program, ProgramError, ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
-use nsbpf_common::pair::Pair;
+use nsbpf_common::ABI_VERSION;
 
-use super::{DatapathError, OBJECT};
-use crate::state::{Datapath, IngressHook};
+use super::{DatapathError, OBJECT, link, pairs};
+use crate::state::{Datapath, HookPoint, IngressHook, Switches};
 use crate::store::Store;
 
 /// Name of the program at tc ingress: in the kernel half, of its pin, and of its
@@ -22,36 +26,43 @@ pub const TC_INGRESS: &str = "tc_ingress";
 /// Name of the program at tc egress.
 pub const TC_EGRESS: &str = "tc_egress";
 pub(super) const XDP_INGRESS: &str = "xdp_ingress";
-/// Maps that outlive this process.
+/// Counters, by port.
 pub(super) const PORT_STATS: &str = "PORT_STATS";
+/// What the programs know of ports.
 pub(super) const PORT_CONFIGS: &str = "PORT_CONFIGS";
+/// Addresses that guarded ports may claim.
 pub(super) const OWN_ADDRESSES: &str = "OWN_ADDRESSES";
+/// The traffic matrix of a small lab, and that of a large one.
 pub(super) const PAIR_TABLE: &str = "PAIR_TABLE";
 pub(super) const PAIR_CELLS: &str = "PAIR_CELLS";
+/// What found no room in it.
 pub(super) const PAIRS_MISSED: &str = "PAIRS_MISSED";
-const PINNED_MAPS: [&str; 6] =
-    [PORT_STATS, PORT_CONFIGS, OWN_ADDRESSES, PAIR_TABLE, PAIR_CELLS, PAIRS_MISSED];
 
-/// Ports for which every pair has a cell of its own: that is 1 MiB a processor.
-/// In larger labs most pairs never meet.
-const MAX_TABLE_PORTS: u32 = 256;
-/// Pairs of a larger lab that the matrix has room for.
-const PAIR_CAPACITY: u32 = 1 << 16;
+/// How many entries a map is to have; `None` for what the object says.
+type Entries = fn(&Datapath) -> Option<u32>;
 
-/// Ports that `PAIR_TABLE` has rows for; 0 where `PAIR_CELLS` is the matrix.
-pub(super) fn pair_table_ports(datapath: &Datapath) -> u16 {
-    match u16::try_from(datapath.port_capacity) {
-        Ok(ports) if datapath.port_capacity <= MAX_TABLE_PORTS => ports,
-        _ => 0,
-    }
-}
+/// Maps that outlive the programs. What is not among these is made anew with every
+/// load.
+const MAPS: &[(&str, Entries)] = &[
+    (PORT_STATS, |datapath| Some(datapath.port_capacity)),
+    (PORT_CONFIGS, |datapath| Some(datapath.port_capacity)),
+    (OWN_ADDRESSES, |_| None),
+    (PAIR_TABLE, |datapath| Some(pairs::table_entries(datapath))),
+    (PAIR_CELLS, |datapath| Some(pairs::cell_entries(datapath))),
+    (PAIRS_MISSED, |_| None),
+];
+
+/// Begins the pins of programs that are not at every hook yet.
+const STAGED: &str = "next_";
 
 /// The programs of a lab, loaded.
 pub struct Programs {
-    tc_ingress: Option<SchedClassifier>,
-    tc_egress: SchedClassifier,
-    xdp_ingress: Option<Xdp>,
-    pins: PathBuf,
+    pub(super) tc_ingress: Option<SchedClassifier>,
+    pub(super) tc_egress: SchedClassifier,
+    pub(super) xdp_ingress: Option<Xdp>,
+    pub(super) pins: PathBuf,
+    /// What is to be noted when these are the lab's.
+    staged: Option<Datapath>,
 }
 
 /// Ids of the programs of a lab, as the kernel knows them.
@@ -65,6 +76,18 @@ pub struct ProgramIds {
     pub xdp: Option<u32>,
 }
 
+impl ProgramIds {
+    /// The program for a hook.
+    #[must_use]
+    pub fn at(&self, point: HookPoint) -> Option<u32> {
+        match point {
+            HookPoint::TcIngress => self.tc_ingress,
+            HookPoint::TcEgress => self.tc_egress,
+            HookPoint::Xdp => self.xdp,
+        }
+    }
+}
+
 pub(super) fn program_error(
     operation: &'static str,
     program: &'static str,
@@ -72,68 +95,98 @@ pub(super) fn program_error(
     move |source| DatapathError::Program { operation, program, source: Box::new(source) }
 }
 
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DatapathError {
+pub(super) fn io_error(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> DatapathError {
     let path = path.to_owned();
     move |source| DatapathError::Io { operation, path, source }
 }
 
+/// The program for what comes in, and that of the other mode.
+fn ingress(hook: IngressHook) -> (&'static str, &'static str) {
+    match hook {
+        IngressHook::Tc => (TC_INGRESS, XDP_INGRESS),
+        IngressHook::Xdp => (XDP_INGRESS, TC_INGRESS),
+    }
+}
+
 impl Programs {
-    /// Loads the object for a lab and pins what it holds in the lab's folder,
-    /// then notes what was loaded: a record without which the pins do not count.
+    /// Loads the object for a lab, with the maps that are pinned in the lab's folder
+    /// or that it pins there, and stages its programs.
     pub fn load(store: &Store, datapath: &Datapath) -> Result<Self, DatapathError> {
         let pins = store.pins();
         // 0 takes every log statement out of the programs.
         let log_level = if datapath.log { aya_log::Level::Debug as u8 } else { 0 };
-        let [guard, direct_links] = [datapath.guard, datapath.direct_links].map(u8::from);
-        let table_ports = pair_table_ports(datapath);
-        let (table, pairs) = match table_ports {
-            0 => (1, PAIR_CAPACITY),
-            ports => (Pair::table_length(ports), 1),
-        };
-        let mut ebpf = EbpfLoader::new()
+        let Switches { guard, direct_links } = datapath.switches;
+        let [guard, direct_links] = [guard, direct_links].map(u8::from);
+        let table_ports = pairs::table_ports(datapath);
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global("PORT_BASE", &datapath.port_base, true)
             .override_global("GUARD", &guard, true)
             .override_global("DIRECT_LINKS", &direct_links, true)
             .override_global("PAIR_TABLE_PORTS", &table_ports, true)
-            .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries(PORT_STATS, datapath.port_capacity)
-            .map_max_entries(PORT_CONFIGS, datapath.port_capacity)
-            .map_max_entries(PAIR_TABLE, table)
-            .map_max_entries(PAIR_CELLS, pairs)
-            .load(OBJECT)
-            .map_err(Box::new)?;
-        for name in PINNED_MAPS {
-            let map = ebpf.map(name).ok_or(DatapathError::Missing(name))?;
-            let path = pins.join(name);
-            map.pin(&path).map_err(pin_error(&path))?;
+            .override_global(aya_log::LEVEL, &log_level, true);
+        for (map, entries) in MAPS {
+            loader.map_pin_path(map, pins.join(map));
+            if let Some(entries) = entries(datapath) {
+                loader.map_max_entries(map, entries);
+            }
         }
-        let ingress = match datapath.ingress {
-            IngressHook::Tc => TC_INGRESS,
-            IngressHook::Xdp => XDP_INGRESS,
-        };
-        for name in [ingress, TC_EGRESS] {
-            load_pinned(&mut ebpf, name, &pins)?;
+        let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
+        discard_staged(store)?;
+        for name in [ingress(datapath.ingress).0, TC_EGRESS] {
+            load_pinned(&mut ebpf, name, &pins.join(format!("{STAGED}{name}")))?;
         }
-        let record = store.datapath_record();
-        let text = serde_json::to_string(datapath).map_err(io::Error::other);
-        text.and_then(|text| fs::write(&record, text)).map_err(io_error("write", &record))?;
-        Self::open(store, datapath)
+        let opened = Self::open_as(STAGED, store, datapath)?;
+        Ok(Self { staged: Some(datapath.clone()), ..opened })
     }
 
     /// The programs that were loaded before.
     pub fn open(store: &Store, datapath: &Datapath) -> Result<Self, DatapathError> {
+        Self::open_as("", store, datapath)
+    }
+
+    fn open_as(prefix: &str, store: &Store, datapath: &Datapath) -> Result<Self, DatapathError> {
         let pins = store.pins();
+        let pin = |name: &str| pins.join(format!("{prefix}{name}"));
+        let open_tc = |name: &'static str| {
+            SchedClassifier::from_pin(pin(name)).map_err(program_error("open", name))
+        };
         let (mut tc_ingress, mut xdp_ingress) = (None, None);
         match datapath.ingress {
-            IngressHook::Tc => tc_ingress = Some(open_tc(TC_INGRESS, &pins)?),
+            IngressHook::Tc => tc_ingress = Some(open_tc(TC_INGRESS)?),
             IngressHook::Xdp => {
-                let program = Xdp::from_pin(pins.join(XDP_INGRESS), XdpAttachType::Interface)
+                let program = Xdp::from_pin(pin(XDP_INGRESS), XdpAttachType::Interface)
                     .map_err(program_error("open", XDP_INGRESS))?;
                 xdp_ingress = Some(program);
             }
         }
-        let tc_egress = open_tc(TC_EGRESS, &pins)?;
-        Ok(Self { tc_ingress, tc_egress, xdp_ingress, pins })
+        let tc_egress = open_tc(TC_EGRESS)?;
+        Ok(Self { tc_ingress, tc_egress, xdp_ingress, pins, staged: None })
+    }
+
+    /// Makes staged programs the lab's: they take the pins of the others, and what
+    /// was loaded is noted. A record is what makes pins count, so it comes last but
+    /// for the pin of a program that nobody needs any more.
+    pub fn commit(&mut self, store: &Store) -> Result<(), DatapathError> {
+        let Some(datapath) = &self.staged else {
+            return Ok(());
+        };
+        let (used, unused) = ingress(datapath.ingress);
+        for name in [used, TC_EGRESS] {
+            let (from, to) = (self.pins.join(format!("{STAGED}{name}")), self.pins.join(name));
+            fs::rename(&from, &to).map_err(io_error("rename", &from))?;
+        }
+        let text = serde_json::to_string(datapath).map_err(io::Error::other);
+        let record = store.datapath_record();
+        let new = record.with_extension("new");
+        text.and_then(|text| fs::write(&new, text)).map_err(io_error("write", &new))?;
+        fs::rename(&new, &record).map_err(io_error("rename", &new))?;
+        remove_if_there(&self.pins.join(unused))?;
+        self.staged = None;
+        Ok(())
     }
 
     /// The program for tc ingress, and its name.
@@ -146,55 +199,23 @@ impl Programs {
     pub fn tc_egress(&self) -> Result<(BorrowedFd<'_>, &'static str), DatapathError> {
         Ok((fd(&self.tc_egress, TC_EGRESS)?.as_fd(), TC_EGRESS))
     }
+}
 
-    /// Attaches the XDP program to an interface of the calling thread's network
-    /// namespace, in the driver, and pins the link.
-    ///
-    /// # Errors
-    /// The interface has an XDP program already, or does not take ours.
-    pub fn attach_xdp(&mut self, ifindex: u32, number: u16) -> Result<(), DatapathError> {
-        let path = xdp_link(&self.pins, number);
-        let program = self.xdp_ingress.as_mut().ok_or(DatapathError::Missing(XDP_INGRESS))?;
-        let attached = program
-            .attach_to_if_index(ifindex, XdpMode::Driver)
-            .and_then(|id| program.take_link(id))
-            .map_err(program_error("attach", XDP_INGRESS))?;
-        let link = FdLink::try_from(attached).map_err(|_| DatapathError::NoXdpLinks)?;
-        link.pin(&path).map(drop).map_err(pin_error(&path))
+/// Lets go of programs that did not come to take the place of others. At hooks they
+/// stay.
+pub fn discard_staged(store: &Store) -> Result<(), DatapathError> {
+    for path in pins(store)?.filter(|path| is_staged(path)) {
+        remove_if_there(&path)?;
     }
+    Ok(())
 }
 
-/// Whether a port has an XDP link of ours.
-#[must_use]
-pub fn has_xdp_link(store: &Store, number: u16) -> bool {
-    xdp_link(&store.pins(), number).exists()
-}
-
-/// Detaches XDP from a port: lets go of the pinned link.
-pub fn detach_xdp(store: &Store, number: u16) -> Result<(), DatapathError> {
-    let path = xdp_link(&store.pins(), number);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("unpin", &path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Removes every pin of a lab. Filters go on with the programs that they hold.
+/// Removes the pins of a lab's programs and maps. At hooks the programs go on: there
+/// filters and links hold them, until others take their places.
 pub fn unload(store: &Store) -> Result<(), DatapathError> {
-    let record = store.datapath_record();
-    match fs::remove_file(&record) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error("remove", &record)(error));
-        }
-        _ => {}
-    }
-    let pins = store.pins();
-    let entries = fs::read_dir(&pins).map_err(io_error("list", &pins))?;
-    for entry in entries {
-        let path = entry.map_err(io_error("list", &pins))?.path();
-        fs::remove_file(&path).map_err(io_error("unpin", &path))?;
+    remove_if_there(&store.datapath_record())?;
+    for path in pins(store)?.filter(|path| !link::is_pin(path)) {
+        remove_if_there(&path)?;
     }
     Ok(())
 }
@@ -204,23 +225,42 @@ pub fn unload(store: &Store) -> Result<(), DatapathError> {
 #[must_use]
 pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
     let text = fs::read_to_string(store.datapath_record()).ok()?;
-    let datapath: Datapath = serde_json::from_str(&text).ok()?;
-    let pins = store.pins();
-    let id = |name: &str| ProgramInfo::from_pin(pins.join(name)).ok().map(|info| info.id());
+    let mut datapath: Datapath = serde_json::from_str(&text).ok()?;
+    let (used, unused) = ingress(datapath.ingress);
+    let pinned = store.pins();
+    let id = |name: &str| ProgramInfo::from_pin(pinned.join(name)).ok().map(|info| info.id());
     let ids =
         ProgramIds { tc_ingress: id(TC_INGRESS), tc_egress: id(TC_EGRESS), xdp: id(XDP_INGRESS) };
-    let ingress = match datapath.ingress {
-        IngressHook::Tc => ids.tc_ingress,
-        IngressHook::Xdp => ids.xdp,
-    };
-    let whole = ingress.is_some()
-        && ids.tc_egress.is_some()
-        && PINNED_MAPS.iter().all(|name| pins.join(name).exists());
-    whole.then_some((datapath, ids))
+    let there = |name: &str| pinned.join(name).exists();
+    // Maps of another layout are not for this build to look for.
+    let whole = datapath.abi != ABI_VERSION || MAPS.iter().all(|(map, _)| there(map));
+    let staged = pins(store).is_ok_and(|mut pins| pins.any(|path| is_staged(&path)));
+    datapath.settled = whole && !staged && !there(unused);
+    (there(used) && there(TC_EGRESS)).then_some((datapath, ids))
 }
 
-/// Loads one program of the object and pins it under its name.
-fn load_pinned(ebpf: &mut Ebpf, name: &'static str, pins: &Path) -> Result<(), DatapathError> {
+fn is_staged(pin: &Path) -> bool {
+    pin.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(STAGED.as_bytes()))
+}
+
+pub(super) fn pins(store: &Store) -> Result<impl Iterator<Item = PathBuf>, DatapathError> {
+    let folder = store.pins();
+    let entries = fs::read_dir(&folder).map_err(io_error("list", &folder))?;
+    let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    Ok(paths.map_err(io_error("list", &folder))?.into_iter())
+}
+
+pub(super) fn remove_if_there(path: &Path) -> Result<(), DatapathError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Loads one program of the object and pins it.
+fn load_pinned(ebpf: &mut Ebpf, name: &'static str, pin: &Path) -> Result<(), DatapathError> {
     let program = ebpf.program_mut(name).ok_or(DatapathError::Missing(name))?;
     match program {
         Program::SchedClassifier(program) => program.load(),
@@ -228,12 +268,9 @@ fn load_pinned(ebpf: &mut Ebpf, name: &'static str, pins: &Path) -> Result<(), D
         _ => return Err(DatapathError::Missing(name)),
     }
     .map_err(program_error("load", name))?;
-    let path = pins.join(name);
-    program.pin(&path).map_err(pin_error(&path))
-}
-
-fn open_tc(name: &'static str, pins: &Path) -> Result<SchedClassifier, DatapathError> {
-    SchedClassifier::from_pin(pins.join(name)).map_err(program_error("open", name))
+    program
+        .pin(pin)
+        .map_err(|source| DatapathError::Pin { path: pin.to_owned(), source: Box::new(source) })
 }
 
 fn fd<'a>(
@@ -241,13 +278,4 @@ fn fd<'a>(
     name: &'static str,
 ) -> Result<&'a ProgramFd, DatapathError> {
     program.fd().map_err(program_error("use", name))
-}
-
-fn pin_error(path: &Path) -> impl FnOnce(PinError) -> DatapathError {
-    let path = path.to_owned();
-    move |source| DatapathError::Pin { path, source: Box::new(source) }
-}
-
-fn xdp_link(pins: &Path, number: u16) -> PathBuf {
-    pins.join(format!("xdp_link_{number}"))
 }

@@ -1,11 +1,13 @@
 //! Programs and maps: loading, pinning, attaching, reading.
 //!
 //! The only user of aya. What is loaded stays in the kernel when this process
-//! ends: clsact filters hold their programs, and maps, programs and XDP links
-//! are pinned in the lab's folder.
+//! ends: clsact filters hold their programs, and maps, programs and the links of
+//! XDP and TCX are pinned in the lab's folder.
 
 mod cost;
 mod generator;
+mod inspect;
+mod link;
 mod load;
 mod log;
 mod pairs;
@@ -13,6 +15,7 @@ mod ports;
 mod probe;
 mod sink;
 mod stats;
+mod syscall;
 mod trial;
 
 use std::io;
@@ -26,12 +29,12 @@ use aya::programs::ProgramError;
 pub use self::log::KernelLog;
 pub use cost::{Costs, LoadCost};
 pub use generator::Generator;
-pub use load::{
-    ProgramIds, Programs, TC_EGRESS, TC_INGRESS, detach_xdp, has_xdp_link, observe, unload,
-};
+pub use inspect::{LoadedMap, LoadedProgram, loaded_map, loaded_program, measure, program_name};
+pub use link::{HeldLink, ProgramAt, detach, has_link, linked_program, tcx_programs};
+pub use load::{ProgramIds, Programs, TC_EGRESS, TC_INGRESS, discard_staged, observe, unload};
 pub use pairs::PairsReader;
 pub use ports::Ports;
-pub use probe::{Missing, probe};
+pub use probe::{Missing, probe, probe_tcx};
 pub use sink::{AttachedSink, Sink};
 pub use stats::StatsReader;
 pub use trial::Trial;
@@ -82,6 +85,24 @@ pub enum DatapathError {
     /// The kernel attaches XDP programs only for as long as a process lives.
     #[error("this kernel has no XDP links (they came with Linux 5.9): use the tc hook")]
     NoXdpLinks,
+    /// The kernel has no links for tc hooks.
+    #[error(
+        "this kernel has no TCX (it came with Linux 6.6, CONFIG_NET_XGRESS): use `--attach clsact`"
+    )]
+    NoTcx,
+    /// Another XDP program is there.
+    #[error(
+        "the interface has an XDP program already that is not this lab's, and takes no other: let go of that program, or use the tc hook (`--hook tc`)"
+    )]
+    XdpTaken,
+    /// A program of XDP sees a frame that is one piece of memory.
+    #[error(
+        "the MTU of its interface is more than fits into a page with what XDP needs there (about 3,500 bytes where pages have 4,096): give the interface a smaller `mtu`, or use the tc hook (`--hook tc`)"
+    )]
+    XdpMtu,
+    /// The kernel does not tell how long programs run.
+    #[error("have the kernel measure programs (BPF_ENABLE_STATS, Linux 5.8): {0}")]
+    Measure(io::Error),
     /// A file operation failed.
     #[error("{operation} {}: {source}", path.display())]
     Io {

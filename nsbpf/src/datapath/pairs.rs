@@ -5,10 +5,34 @@ use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::stats::Cell;
 
 use super::DatapathError;
-use super::load::{PAIR_CELLS, PAIR_TABLE, PAIRS_MISSED, pair_table_ports};
+use super::load::{PAIR_CELLS, PAIR_TABLE, PAIRS_MISSED};
 use super::ports::{map_error, open};
 use crate::state::Datapath;
 use crate::store::Store;
+
+/// Ports for which every pair has a cell of its own: that is 1 MiB a processor.
+/// In larger labs most pairs never meet.
+const MAX_TABLE_PORTS: u16 = 256;
+/// Pairs of a larger lab that the matrix has room for.
+const PAIR_CAPACITY: u32 = 1 << 16;
+
+/// Ports that `PAIR_TABLE` has rows for; 0 where `PAIR_CELLS` is the matrix.
+pub(super) fn table_ports(datapath: &Datapath) -> u16 {
+    match u16::try_from(datapath.port_capacity) {
+        Ok(ports) if ports <= MAX_TABLE_PORTS => ports,
+        _ => 0,
+    }
+}
+
+/// Cells of `PAIR_TABLE`: 1, which no packet is counted in, where it is not used.
+pub(super) fn table_entries(datapath: &Datapath) -> u32 {
+    Pair::table_length(table_ports(datapath)).max(1)
+}
+
+/// Cells of `PAIR_CELLS`; likewise.
+pub(super) fn cell_entries(datapath: &Datapath) -> u32 {
+    if table_ports(datapath) == 0 { PAIR_CAPACITY } else { 1 }
+}
 
 /// Reads the traffic matrix of a lab.
 pub struct PairsReader {
@@ -23,7 +47,7 @@ impl PairsReader {
     pub fn open(store: &Store, datapath: &Datapath) -> Result<Self, DatapathError> {
         Ok(Self {
             table: open(store, PAIR_TABLE)?,
-            table_ports: pair_table_ports(datapath),
+            table_ports: table_ports(datapath),
             cells: open(store, PAIR_CELLS)?,
             missed: open(store, PAIRS_MISSED)?,
         })

@@ -11,10 +11,8 @@ use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::stats::{Cell, PortStats};
 
-use super::DatapathError;
-use super::load::{
-    OWN_ADDRESSES, PAIR_CELLS, PAIR_TABLE, PORT_CONFIGS, PORT_STATS, pair_table_ports,
-};
+use super::load::{OWN_ADDRESSES, PAIR_CELLS, PAIR_TABLE, PORT_CONFIGS, PORT_STATS};
+use super::{DatapathError, pairs};
 use crate::state::{Datapath, Guard, Port};
 use crate::store::Store;
 
@@ -46,7 +44,7 @@ impl Ports {
             stats: open(store, PORT_STATS)?,
             pair_table: open(store, PAIR_TABLE)?,
             pair_cells: open(store, PAIR_CELLS)?,
-            table_rows: pair_table_ports(datapath),
+            table_rows: pairs::table_ports(datapath),
         })
     }
 

@@ -3,7 +3,8 @@
 use aya::maps::MapType;
 use aya::programs::ProgramType;
 
-use crate::state::IngressHook;
+use super::link::tcx_programs;
+use crate::state::{HookPoint, IngressHook};
 
 /// Something that the kernel does not load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,4 +31,11 @@ pub fn probe(ingress: IngressHook) -> Result<(), Missing> {
         return lacks("XDP programs", "CONFIG_BPF_SYSCALL=y");
     }
     Ok(())
+}
+
+/// Whether the kernel has TCX: asks it for the TCX programs of the loopback interface.
+/// Call it in a namespace that goes away.
+pub fn probe_tcx() -> std::io::Result<()> {
+    const LOOPBACK: u32 = 1;
+    tcx_programs(LOOPBACK, HookPoint::TcIngress).map(drop)
 }

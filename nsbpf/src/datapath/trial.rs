@@ -3,12 +3,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::programs::links::FdLink;
-use aya::programs::{SchedClassifier, Xdp, XdpMode};
+use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 
 use super::load::{TC_EGRESS, TC_INGRESS, XDP_INGRESS, program_error};
-use super::{DatapathError, OBJECT};
+use super::{DatapathError, OBJECT, link};
 
 /// The programs, for as long as this is held.
 pub struct Trial {
@@ -50,12 +49,7 @@ impl Trial {
     /// Attaches it to an interface of the calling thread's namespace, in the
     /// driver and by a link of its own, as labs do, and detaches it again.
     pub fn attach_xdp(&mut self, ifindex: u32) -> Result<(), DatapathError> {
-        let program = self.xdp_mut()?;
-        let attached = program
-            .attach_to_if_index(ifindex, XdpMode::Driver)
-            .and_then(|id| program.take_link(id))
-            .map_err(program_error("attach", XDP_INGRESS))?;
-        FdLink::try_from(attached).map(drop).map_err(|_| DatapathError::NoXdpLinks)
+        link::attach_xdp(self.xdp_mut()?, ifindex).map(drop)
     }
 
     fn tc_mut(&mut self, name: &'static str) -> Result<&mut SchedClassifier, DatapathError> {

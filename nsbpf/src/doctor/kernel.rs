@@ -21,6 +21,7 @@ const MASQUERADE: &str = "masquerading";
 const PROGRAMS: &str = "eBPF programs";
 const COMPILER: &str = "eBPF compiler";
 const ATTACH: &str = "programs at tc hooks";
+const TCX: &str = "TCX";
 const XDP: &str = "XDP";
 const BTF: &str = "BTF";
 
@@ -70,6 +71,8 @@ struct Seen {
     /// Whether programs are compiled, not interpreted.
     programs: Tried<bool>,
     attach: Tried,
+    /// The other way to tc hooks.
+    tcx: Tried,
     xdp: Tried,
 }
 
@@ -91,6 +94,7 @@ fn look() -> Seen {
     let mut seen = Seen {
         ipv6: features::ipv6().into(),
         masquerade: nftables::probe().into(),
+        tcx: datapath::probe_tcx().into(),
         ..Seen::default()
     };
     let mut trial = load(&mut seen);
@@ -153,24 +157,30 @@ fn judge_no_namespace(error: &io::Error) -> Finding {
 }
 
 fn judge(seen: &Seen) -> Vec<Finding> {
-    let Seen { veth, bridge, clsact, ipv6, masquerade, programs, attach, xdp } = seen;
+    let Seen { veth, bridge, clsact, ipv6, masquerade, programs, attach, tcx, xdp } = seen;
     let needed = |subject, tried: &Tried, cure: &str| {
         judge_one(tried, subject, |why| Finding::problem(subject, why, cure))
     };
     let optional = |subject, tried: &Tried, lost: &str, cure: &str| {
         judge_one(tried, subject, |why| Finding::warning(subject, format!("{why}: {lost}"), cure))
     };
+    // Labs take the other way then.
+    let clsact_or_tcx = |subject, tried: &Tried, cure: &str| match tcx {
+        Tried::Works(()) => optional(subject, tried, "programs are attached by TCX", cure),
+        _ => needed(subject, tried, cure),
+    };
     let mut findings = vec![
         needed(VETH, veth, "a kernel with CONFIG_VETH: modprobe veth"),
         needed(BRIDGE, &bridge.to_unit(), "a kernel with CONFIG_BRIDGE: modprobe bridge"),
-        needed(CLSACT, clsact, "a kernel with CONFIG_NET_SCH_INGRESS: modprobe sch_ingress"),
+        clsact_or_tcx(CLSACT, clsact, "a kernel with CONFIG_NET_SCH_INGRESS: modprobe sch_ingress"),
         needed(
             PROGRAMS,
             &programs.to_unit(),
             "run nsbpf where no container or sandbox forbids bpf(2), on a kernel with \
              CONFIG_BPF_SYSCALL=y",
         ),
-        needed(ATTACH, attach, "a kernel with CONFIG_NET_CLS_BPF: modprobe cls_bpf"),
+        clsact_or_tcx(ATTACH, attach, "a kernel with CONFIG_NET_CLS_BPF: modprobe cls_bpf"),
+        judge_one(tcx, TCX, |why| Finding::ok(TCX, format!("{why}: labs take clsact"))),
         optional(XDP, xdp, "`--hook xdp` does not work", "`--hook tc`, or Linux 5.9 or later"),
         optional(
             MASQUERADE,
@@ -267,6 +277,7 @@ mod tests {
             masquerade: Tried::Works(()),
             programs: Tried::Works(true),
             attach: Tried::Works(()),
+            tcx: Tried::Works(()),
             xdp: Tried::Works(()),
         }
     }
@@ -284,6 +295,12 @@ mod tests {
     #[test]
     fn what_labs_are_made_of_is_a_problem_and_the_rest_a_warning() {
         let no = || Tried::Fails("Operation not supported".to_owned());
+        let seen = Seen { clsact: no(), ..good() };
+        assert_eq!(severity(&seen, CLSACT), Some(Severity::Warning));
+        let seen = Seen { clsact: no(), tcx: no(), ..good() };
+        assert_eq!(severity(&seen, CLSACT), Some(Severity::Problem));
+        let seen = Seen { tcx: no(), ..good() };
+        assert_eq!(severity(&seen, TCX), Some(Severity::Ok));
         let seen =
             Seen { veth: no(), clsact: Tried::Not, attach: Tried::Not, xdp: Tried::Not, ..good() };
         assert_eq!(severity(&seen, VETH), Some(Severity::Problem));

@@ -55,6 +55,17 @@ pub fn add_clsact(netlink: &mut Netlink) -> Result<(), NetlinkError> {
     netlink.request(filter::add_clsact(VETH))
 }
 
+/// Whether tc hooks take programs, by what the kernel says to one that is none: it
+/// looks for the kind of filter first (`tcf_proto_create` and `cls_bpf_prog_from_efd`,
+/// Linux 6.18). On the loopback interface, which every namespace has.
+pub fn clsact(netlink: &mut Netlink) -> Result<(), NetlinkError> {
+    netlink.request(filter::add_clsact(link::LOOPBACK))?;
+    match netlink.request(filter::attach_nothing(link::LOOPBACK)) {
+        Err(error) if error.errno() == Some(Errno::BADF) => Ok(()),
+        answer => answer,
+    }
+}
+
 /// Attaches a program to one of them.
 pub fn attach(netlink: &mut Netlink, program: BorrowedFd<'_>) -> Result<(), NetlinkError> {
     netlink.request(filter::attach(VETH, TcHook::Ingress, program, "probe"))

@@ -1,6 +1,6 @@
 //! clsact filters: the tc hooks of an interface.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{
@@ -56,11 +56,20 @@ pub fn add_clsact(ifindex: u32) -> Request {
 /// `program` must stay open until the request was sent.
 #[must_use]
 pub fn attach(ifindex: u32, hook: TcHook, program: BorrowedFd<'_>, name: &str) -> Request {
+    attach_number(ifindex, hook, program.as_raw_fd(), name)
+}
+
+/// Attaches a program that is none, which no kernel does: what it says tells what it
+/// has.
+pub(super) fn attach_nothing(ifindex: u32) -> Request {
+    attach_number(ifindex, TcHook::Ingress, -1, "probe")
+}
+
+fn attach_number(ifindex: u32, hook: TcHook, program: RawFd, name: &str) -> Request {
     let mut message = message(ifindex, hook.parent());
     message.header.handle = TcHandle::from(HANDLE);
     message.header.info = info(PRIORITY);
-    #[expect(clippy::cast_sign_loss, reason = "a file descriptor is not negative")]
-    let program = program.as_raw_fd() as u32;
+    let program = program.cast_unsigned();
     message.attributes.push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
     message.attributes.push(TcAttribute::Options(vec![
         TcOption::Bpf(TcFilterBpfOption::ProgFd(program)),
@@ -80,6 +89,29 @@ pub fn detach(ifindex: u32, hook: TcHook) -> Request {
     Request::change(RouteNetlinkMessage::DelTrafficFilter(message))
 }
 
+/// A filter of a hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Lower ones run first.
+    pub priority: u16,
+    /// Tells it from others of that priority.
+    pub handle: u32,
+    /// What kind it is, such as `bpf` or `flower`.
+    pub kind: String,
+    /// Id of its program, if it is one.
+    pub program: Option<u32>,
+    /// The name that its program was attached under.
+    pub name: String,
+}
+
+impl Filter {
+    /// Whether we attached it, under that name.
+    #[must_use]
+    pub fn is_ours(&self, name: &str) -> bool {
+        self.priority == PRIORITY && self.handle == HANDLE && self.name == name
+    }
+}
+
 /// Id of the program that we attached to a hook under that name; `None` where
 /// there is none.
 pub fn attached(
@@ -88,6 +120,17 @@ pub fn attached(
     hook: TcHook,
     name: &str,
 ) -> Result<Option<u32>, NetlinkError> {
+    let filters = list(netlink, ifindex, hook)?;
+    let ours = filters.into_iter().find(|filter| filter.is_ours(name));
+    Ok(ours.and_then(|filter| filter.program))
+}
+
+/// The filters of a hook, in the order in which they run.
+pub fn list(
+    netlink: &mut Netlink,
+    ifindex: u32,
+    hook: TcHook,
+) -> Result<Vec<Filter>, NetlinkError> {
     let query = RouteNetlinkMessage::GetTrafficFilter(message(ifindex, hook.parent()));
     let filters = match netlink.dump(&query) {
         Ok(filters) => filters,
@@ -95,29 +138,39 @@ pub fn attached(
         Err(error)
             if matches!(error.errno(), Some(Errno::INVAL | Errno::NOENT | Errno::OPNOTSUPP)) =>
         {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         Err(error) => return Err(error),
     };
-    Ok(filters.into_iter().find_map(|filter| program_of_ours(filter, name)))
+    Ok(filters.into_iter().filter_map(parse).collect())
 }
 
-fn program_of_ours(message: RouteNetlinkMessage, name: &str) -> Option<u32> {
+fn parse(message: RouteNetlinkMessage) -> Option<Filter> {
     let RouteNetlinkMessage::NewTrafficFilter(message) = message else {
         return None;
     };
-    if message.header.info != info(PRIORITY) || u32::from(message.header.handle) != HANDLE {
-        return None;
+    let mut filter = Filter {
+        priority: (message.header.info >> 16) as u16,
+        handle: message.header.handle.into(),
+        ..Filter::default()
+    };
+    for attribute in message.attributes {
+        match attribute {
+            TcAttribute::Kind(kind) => filter.kind = kind,
+            TcAttribute::Options(options) => {
+                for option in options {
+                    match option {
+                        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => filter.program = Some(id),
+                        TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => filter.name = name,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
     }
-    let options = message.attributes.iter().find_map(|attribute| match attribute {
-        TcAttribute::Options(options) => Some(options),
-        _ => None,
-    })?;
-    let ours = TcOption::Bpf(TcFilterBpfOption::ProgName(name.to_owned()));
-    options.iter().find_map(|option| match option {
-        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) if options.contains(&ours) => Some(*id),
-        _ => None,
-    })
+    // Each priority begins with an entry of its own (`tcf_chain_dump`, Linux 6.18).
+    (filter.handle != 0).then_some(filter)
 }
 
 fn info(priority: u16) -> u32 {

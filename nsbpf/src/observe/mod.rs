@@ -1,6 +1,7 @@
 //! What is seen of a lab that is up: counters, round-trip times, who reaches
 //! whom, as plain reports that a command renders.
 
+pub mod datapath;
 pub mod expectations;
 pub mod matrix;
 pub mod pings;

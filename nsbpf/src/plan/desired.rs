@@ -11,9 +11,9 @@ use nsbpf_common::port::{self, Slot};
 use super::PlanError;
 use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name};
 use crate::state::{
-    Address, Adopted, Bridge, BridgeOptions, BridgePort, Datapath, Device, End, Far, Flood, Guard,
-    Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Peer, Place, Port,
-    PortVlans, Route, State, Sysctl, Tagging, Up, Uplink, Veth,
+    Address, Adopted, Attach, Bridge, BridgeOptions, BridgePort, Datapath, Device, End, Far, Flood,
+    Guard, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Peer, Place,
+    Port, PortVlans, Route, State, Switches, Sysctl, Tagging, Up, Uplink, Veth,
 };
 use number::Numbers;
 
@@ -26,6 +26,8 @@ const MIN_CAPACITY: u32 = 64;
 pub struct Settings {
     /// Where packets from a namespace meet the datapath; `None` for no datapath.
     pub ingress: Option<IngressHook>,
+    /// How programs are attached to tc hooks.
+    pub attach: Attach,
     /// Digest of the object that holds the programs.
     pub object: String,
     /// Whether the programs log what they cannot count.
@@ -61,7 +63,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         desired.pair(&id, interface, &ports);
     }
     for (id, interface) in lab.interfaces() {
-        desired.interface(&id, interface, settings.ingress);
+        desired.interface(&id, interface, settings);
     }
     for namespace in &lab.namespaces {
         desired.settings_and_routes(namespace, state);
@@ -77,13 +79,12 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
             abi: ABI_VERSION,
             object: settings.object.clone(),
             ingress,
+            attach: settings.attach,
             log: settings.log,
             port_base: slot.base(),
             port_capacity,
-            guard: lab.interfaces().any(|(_, interface)| interface.guard.is_some()),
-            direct_links: lab
-                .interfaces()
-                .any(|(_, interface)| matches!(interface.attachment, Attachment::Peer(_))),
+            switches: switches(lab),
+            settled: true,
         }));
         for (id, interface) in lab.interfaces() {
             desired.port(&id, interface, &ports);
@@ -205,12 +206,7 @@ impl Desired<'_> {
         self.add(Object::Veth(veth));
     }
 
-    fn interface(
-        &mut self,
-        id: &InterfaceId,
-        interface: &lab::Interface,
-        ingress: Option<IngressHook>,
-    ) {
+    fn interface(&mut self, id: &InterfaceId, interface: &lab::Interface, settings: &Settings) {
         let Some(veth) = self.links.get(id) else { return };
         let (device, behind) = (veth.device_of(id), veth.device_behind(id));
         let of = LinkId::Interface(id.clone());
@@ -218,14 +214,11 @@ impl Desired<'_> {
             let (of, device) = (of.clone(), device.clone());
             self.add(Object::Address(address_of(of, device, *address)));
         }
-        if let Some(ingress) = ingress {
-            let ingress = match ingress {
-                IngressHook::Tc => HookPoint::TcIngress,
-                IngressHook::Xdp => HookPoint::Xdp,
-            };
-            for point in [ingress, HookPoint::TcEgress] {
+        if let Some(ingress) = settings.ingress {
+            for point in [HookPoint::ingress(ingress), HookPoint::TcEgress] {
                 let (id, device) = (id.clone(), behind.clone());
-                self.add(Object::Hook(Hook { id, device, point, current: true }));
+                let attach = (point != HookPoint::Xdp).then_some(settings.attach);
+                self.add(Object::Hook(Hook { id, device, point, attach, current: true }));
             }
         }
         if let Attachment::Port(port) = &interface.attachment {
@@ -335,6 +328,14 @@ impl Desired<'_> {
         let ipv4 = has(|subnet| matches!(subnet, IpNet::V4(_)));
         let ipv6 = has(|subnet| matches!(subnet, IpNet::V6(_)));
         self.add(Object::Uplink(Uplink { bridges, ipv4, ipv6 }));
+    }
+}
+
+fn switches(lab: &Lab) -> Switches {
+    let any = |of: fn(&lab::Interface) -> bool| lab.interfaces().any(|(_, one)| of(one));
+    Switches {
+        guard: any(|one| one.guard.is_some()),
+        direct_links: any(|one| matches!(one.attachment, Attachment::Peer(_))),
     }
 }
 

@@ -1,18 +1,20 @@
 //! The steps from what is to what should be: a pure function of the two.
 
 mod desired;
+mod replacement;
 
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::lab::{IPV6_MIN_MTU, LinkId, Name};
+use crate::lab::{IPV6_MIN_MTU, InterfaceId, LinkId, Name};
 use crate::state::{
-    Address, Bridge, End, Far, Key, NetnsProgress, Object, Objects, Owner, Place, Route, State,
-    Stray, Veth,
+    Address, Bridge, Datapath, End, Far, ForeignProgram, Hook, HookPoint, Key, NetnsProgress,
+    Object, Objects, Owner, Place, Route, State, Stray, Veth,
 };
 
 pub use desired::{Settings, desired};
+pub use replacement::Replacement;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +105,19 @@ pub enum PlanError {
         /// The subnet that is there.
         other: IpNet,
     },
+    /// An interface takes one XDP program.
+    #[error(
+        "the packets of {of} come in by {device}, which has an XDP program already that is not this lab's ({}): it was left as it is. An interface takes one: let go of that program (`ip link set dev {device} xdp off`, or as its owner does), or bring the lab up with `--hook tc`, which runs after it.",
+        identity(program)
+    )]
+    XdpTaken {
+        /// Whose packets it sees.
+        of: InterfaceId,
+        /// The name of the device that it is on.
+        device: String,
+        /// The program that is there.
+        program: ForeignProgram,
+    },
     /// A namespace that the lab wires is nowhere.
     #[error("the namespace `{0}` was not looked for")]
     NotFound(Name),
@@ -112,6 +127,11 @@ pub enum PlanError {
     /// More interfaces than numbers.
     #[error("the lab has more interfaces and bridges than the {0} that one lab can have")]
     TooManyPorts(usize),
+}
+
+fn identity(program: &ForeignProgram) -> String {
+    let ForeignProgram { id, name } = program;
+    if name.is_empty() { format!("id {id}") } else { format!("`{name}`, id {id}") }
 }
 
 fn in_place(place: &Place) -> String {
@@ -166,8 +186,13 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
             steps.push(Step::Remove(object.clone()));
         }
     }
+    let reloaded = match (state.objects.get(&Key::Datapath), wanted.get(&Key::Datapath)) {
+        (Some(from), Some(to)) => from != to,
+        _ => false,
+    };
     for (key, object) in wanted {
-        let renewed = remade.iter().any(|remade| is_held_by(object, remade));
+        let renewed = (reloaded && matches!(object, Object::Hook(_)))
+            || remade.iter().any(|remade| is_held_by(object, remade));
         match state.objects.get(key) {
             Some(from) if !gone.contains(key) => {
                 if from != object || renewed {
@@ -268,6 +293,7 @@ fn alters(from: &Object, to: &Object) -> bool {
                 && alters_far(far, &to.far)
         }
         (Object::Hook(from), Object::Hook(to)) => from.device == to.device,
+        (Object::Datapath(from), Object::Datapath(to)) => keeps_maps(from, to),
         (Object::Route(_), Object::Route(_))
         | (Object::Sysctl(_), Object::Sysctl(_))
         | (Object::Port(_), Object::Port(_))
@@ -276,6 +302,22 @@ fn alters(from: &Object, to: &Object) -> bool {
         | (Object::Uplink(_), Object::Uplink(_)) => true,
         _ => false,
     }
+}
+
+/// Whether other programs can go on with the maps of those that are loaded.
+fn keeps_maps(from: &Datapath, to: &Datapath) -> bool {
+    let Datapath {
+        abi,
+        object: _,
+        ingress: _,
+        attach: _,
+        log: _,
+        port_base,
+        port_capacity,
+        settled: _,
+        switches: _,
+    } = from;
+    *abi == to.abi && *port_base == to.port_base && *port_capacity == to.port_capacity
 }
 
 fn alters_far(from: &Far, to: &Far) -> bool {
@@ -331,6 +373,12 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
                     }
                 }
             }
+            Object::Hook(Hook { id, point: HookPoint::Xdp, .. }) => {
+                if let Some(program) = state.foreign_xdp.get(id) {
+                    let (of, program) = (id.clone(), program.clone());
+                    return Err(PlanError::XdpTaken { device: behind(wanted, id), of, program });
+                }
+            }
             Object::Route(Route { namespace, to, .. })
                 if state.foreign_routes.contains(&(namespace.clone(), *to)) =>
             {
@@ -340,6 +388,23 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// The name of the device where an interface's packets come in.
+fn behind(wanted: &Objects, id: &InterfaceId) -> String {
+    let name = |object: &Object| match object {
+        Object::Veth(Veth { id: near, far: Far::Port(port), .. }) if near == id => {
+            Some(port.end.name.clone())
+        }
+        Object::Veth(Veth { id: near, far: Far::Peer(peer), .. }) if near == id => {
+            Some(peer.end.name.clone())
+        }
+        Object::Veth(Veth { near: Some(near), far: Far::Peer(peer), .. }) if peer.id == *id => {
+            Some(near.name.clone())
+        }
+        _ => None,
+    };
+    wanted.values().find_map(name).unwrap_or_default()
 }
 
 /// Two equal subnets on the host: it would send what is for one to the other. What

@@ -1,6 +1,6 @@
 use super::*;
-use crate::lab::Lab;
-use crate::state::{End, IngressHook, Stray};
+use crate::lab::{InterfaceName, Lab};
+use crate::state::{Attach, End, IngressHook, Stray};
 
 const QUICKSTART: &str = include_str!("../../../labs/quickstart.yaml");
 
@@ -8,7 +8,7 @@ const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
 
 fn settings(ingress: IngressHook) -> Settings {
     let ingress = Some(ingress);
-    Settings { ingress, object: "digest".to_owned(), log: false }
+    Settings { ingress, attach: Attach::Clsact, object: "digest".to_owned(), log: false }
 }
 
 fn wanted(source: &str, ingress: IngressHook, state: &State) -> Objects {
@@ -114,12 +114,77 @@ fn a_new_object_replaces_the_programs_in_place() {
     let lab = Lab::parse(QUICKSTART, "lab.yaml").unwrap();
     let newer = Settings { object: "newer".to_owned(), ..settings(IngressHook::Tc) };
     let steps = diff(&desired(&lab, &newer, &state).unwrap(), &state).unwrap();
-    let changed = steps.iter().filter(|step| matches!(step, Step::Change { .. }));
-    assert!(changed.clone().all(|step| matches!(step.key(), Key::Hook(..))));
-    assert_eq!(changed.count(), 4);
-    let removed: Vec<Key> =
-        steps.iter().filter(|step| step.verb() == "remove").map(Step::key).collect();
-    assert_eq!(removed, [Key::Datapath]);
+    assert!(steps.iter().all(|step| matches!(step, Step::Change { .. })));
+    // Loaded before any of them is attached.
+    assert_eq!(steps[0].key(), Key::Datapath);
+    assert!(steps[1..].iter().all(|step| matches!(step.key(), Key::Hook(..))));
+    assert_eq!(steps.len(), 1 + 4);
+    assert_eq!(Replacement::of(&steps), Some(Replacement::InPlace));
+}
+
+#[test]
+fn another_way_to_attach_moves_every_hook_in_place() {
+    let state = up(QUICKSTART, IngressHook::Tc);
+    let lab = Lab::parse(QUICKSTART, "lab.yaml").unwrap();
+    let tcx = Settings { attach: Attach::Tcx, ..settings(IngressHook::Tc) };
+    let steps = diff(&desired(&lab, &tcx, &state).unwrap(), &state).unwrap();
+    let moved = |step: &Step| match step {
+        Step::Change { from: Object::Hook(from), to: Object::Hook(to) } => {
+            (from.attach, to.attach) == (Some(Attach::Clsact), Some(Attach::Tcx))
+        }
+        _ => false,
+    };
+    assert_eq!(steps.iter().filter(|step| moved(step)).count(), 4);
+    assert!(steps.iter().all(|step| matches!(step, Step::Change { .. })));
+}
+
+#[test]
+fn what_a_killed_replacement_left_is_replaced_once_more() {
+    let mut state = up(QUICKSTART, IngressHook::Tc);
+    let target = state.objects.clone();
+    let Some(Object::Datapath(datapath)) = state.objects.get_mut(&Key::Datapath) else {
+        panic!("no datapath");
+    };
+    datapath.settled = false;
+    let steps = diff(&target, &state).unwrap();
+    assert_eq!(steps.len(), 1 + 4, "{steps:?}");
+    carry_out(&mut state, &steps);
+    assert_eq!(state.objects, target);
+}
+
+#[test]
+fn other_maps_are_made_anew_and_it_is_said_why() {
+    let state = up(QUICKSTART, IngressHook::Tc);
+    for (change, why) in [
+        ((|was| was.abi = 0) as fn(&mut Datapath), "the maps' layout was version 0 and is "),
+        (|was| was.port_capacity = 1, "the maps had room for 1 ports and have it for 64"),
+    ] {
+        let mut older = state.clone();
+        let Some(Object::Datapath(datapath)) = older.objects.get_mut(&Key::Datapath) else {
+            panic!("no datapath");
+        };
+        change(datapath);
+        let steps = diff(&state.objects, &older).unwrap();
+        let Some(said) = Replacement::of(&steps) else { panic!("{steps:?}") };
+        assert!(said.to_string().starts_with(&format!("counters start anew: {why}")), "{said}");
+    }
+}
+
+#[test]
+fn another_ones_xdp_program_is_refused_only_where_ours_is_to_be() {
+    let mut state = up(QUICKSTART, IngressHook::Tc);
+    let id = InterfaceId {
+        namespace: Name::new("vnet0").unwrap(),
+        interface: InterfaceName::new("eth0").unwrap(),
+    };
+    let program = ForeignProgram { id: 7, name: "theirs".to_owned() };
+    state.foreign_xdp.insert(id, program);
+    assert_eq!(diff(&wanted(QUICKSTART, IngressHook::Tc, &state), &state).unwrap(), []);
+    let xdp = wanted(QUICKSTART, IngressHook::Xdp, &state);
+    let error = diff(&xdp, &state).unwrap_err().to_string();
+    for says in ["vnet0/eth0", "`theirs`, id 7", "`ip link set dev vnet0-eth0 xdp off`"] {
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]

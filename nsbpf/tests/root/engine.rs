@@ -10,7 +10,7 @@ use nsbpf::apply::{ApplyError, Converged, converge, survey, take_down};
 use nsbpf::datapath::{OBJECT_DIGEST, StatsReader};
 use nsbpf::lab::Lab;
 use nsbpf::plan::Settings;
-use nsbpf::state::{IngressHook, Object, State};
+use nsbpf::state::{Attach, IngressHook, Object, State};
 use nsbpf::store::{LabLock, Store};
 use nsbpf_common::stats::PortStats;
 
@@ -57,9 +57,14 @@ impl Up {
         lab: &Lab,
         ingress: IngressHook,
     ) -> Result<Converged, ApplyError> {
-        let settings =
-            Settings { ingress: Some(ingress), object: OBJECT_DIGEST.to_owned(), log: false };
-        converge(&self.store, lab, &settings, &AtomicBool::new(false))
+        converge(&self.store, lab, &settings(ingress), &AtomicBool::new(false))
+    }
+
+    /// With settings that are not those of every test.
+    #[track_caller]
+    pub(crate) fn converge_with(&self, lab: &Lab, settings: &Settings) -> Converged {
+        converge(&self.store, lab, settings, &AtomicBool::new(false))
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The counters of all interfaces, by their names.
@@ -84,6 +89,15 @@ impl Up {
     }
 }
 
+pub(crate) fn settings(ingress: IngressHook) -> Settings {
+    Settings {
+        ingress: Some(ingress),
+        attach: Attach::Clsact,
+        object: OBJECT_DIGEST.to_owned(),
+        log: false,
+    }
+}
+
 pub(crate) fn quickstart() -> Lab {
     lab(include_str!("../../../labs/quickstart.yaml"))
 }
@@ -95,10 +109,10 @@ pub(crate) fn lab(source: &str) -> Lab {
 /// The port number of an interface.
 pub(crate) fn port(state: &State, interface: &str) -> u16 {
     let number = state.objects.values().find_map(|object| match object {
-        Object::Veth(veth) if veth.id.to_string() == interface => Some(veth.number),
+        Object::Veth(veth) => veth.ports().find(|(id, _)| id.to_string() == interface),
         _ => None,
     });
-    number.expect(interface)
+    number.expect(interface).1
 }
 
 fn up_again() -> Result<(), Failed> {
@@ -308,9 +322,7 @@ fn altname() -> Result<(), Failed> {
     ip(&["link", "property", "add", "dev", "q", "altname", "br0"]);
     let lab = quickstart();
     let up = Up::new(&lab);
-    let settings =
-        Settings { ingress: Some(IngressHook::Tc), object: OBJECT_DIGEST.to_owned(), log: false };
-    let error = converge(&up.store, &lab, &settings, &AtomicBool::new(false)).unwrap_err();
+    let error = up.try_converge(&lab, IngressHook::Tc).unwrap_err();
     assert!(error.to_string().contains("`br0`, but a link of that name exists already"), "{error}");
     ip(&["link", "delete", "q"]);
     up.down();
@@ -344,8 +356,7 @@ fn stray_index() -> Result<(), Failed> {
 fn interrupt() -> Result<(), Failed> {
     let lab = quickstart();
     let up = Up::new(&lab);
-    let settings =
-        Settings { ingress: Some(IngressHook::Tc), object: OBJECT_DIGEST.to_owned(), log: false };
+    let settings = settings(IngressHook::Tc);
     let cancel = AtomicBool::new(false);
     let ended = AtomicBool::new(false);
     let error = std::thread::scope(|scope| {

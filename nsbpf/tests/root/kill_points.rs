@@ -36,6 +36,13 @@ pub(crate) const TESTS: &[Test] = &[
     ("kill_points::up_goes_on_after_a_killed_edit", edit_up),
     ("kill_points::down_cleans_up_after_a_killed_edit", edit_down),
     ("kill_points::up_goes_on_after_a_killed_switch_of_hooks", switch_up),
+    ("kill_points::up_goes_on_after_a_killed_switch_to_tcx", || {
+        moved_up(&[], &["--attach", "tcx"])
+    }),
+    ("kill_points::up_goes_on_after_a_killed_switch_to_clsact", || {
+        moved_up(&["--attach", "tcx"], &[])
+    }),
+    ("kill_points::up_goes_on_after_a_killed_replacement", replaced_up),
 ];
 
 const NAME: &str = "killed";
@@ -240,6 +247,54 @@ fn switch_up() -> Result<(), Failed> {
     at_each_point(&switched, before, |point| {
         up(&switched, point);
         comes_to(&expected, point);
+        labs.down(point);
+    });
+    Ok(())
+}
+
+/// From one way to attach to the other, on the same maps.
+fn moved_up(from: &[&str], to: &[&str]) -> Result<(), Failed> {
+    let labs = Labs::new();
+    let lab = ["up", &labs.between];
+    let (from, to) = ([&lab, from].concat(), [&lab, to].concat());
+    up(&to, "not killed");
+    let expected = [settled()];
+    labs.down("not killed");
+    replaced_at_each_point(&labs, &from, &to, &expected)
+}
+
+/// Other programs by the same way, on the same maps: all links there are.
+fn replaced_up() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let lab = ["up", &labs.between, "--hook", "xdp", "--attach", "tcx"];
+    let logging = [&lab[..], &["--kernel-log"]].concat();
+    up(&logging, "not killed");
+    let expected = [settled()];
+    labs.down("not killed");
+    replaced_at_each_point(&labs, &lab, &logging, &expected)
+}
+
+/// Whenever it is killed, what was counted is there afterwards.
+fn replaced_at_each_point(
+    labs: &Labs,
+    from: &[&str],
+    to: &[&str],
+    expected: &[serde_json::Value],
+) -> Result<(), Failed> {
+    let counters = || {
+        let path = "/run/nsbpf/labs/killed/bpf/datapath/PORT_STATS";
+        aya::maps::MapInfo::from_pin(path).expect("the counters").id()
+    };
+    let kept = std::cell::Cell::new(0);
+    let before = || {
+        up(from, "before");
+        kept.set(counters());
+    };
+    at_each_point(to, before, |point| {
+        assert_eq!(counters(), kept.get(), "{point}");
+        up(to, point);
+        assert_eq!(counters(), kept.get(), "{point}: the counters began anew");
+        comes_to(expected, point);
         labs.down(point);
     });
     Ok(())

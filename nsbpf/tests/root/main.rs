@@ -13,6 +13,7 @@
 )]
 
 mod adopted;
+mod attach;
 mod bench;
 mod check;
 mod command;
@@ -20,6 +21,7 @@ mod doctor;
 mod edits;
 mod engine;
 mod exec;
+mod foreign;
 mod forwarding;
 mod gc;
 mod guests;
@@ -28,6 +30,7 @@ mod kill_points;
 mod labs;
 mod language;
 mod leaks;
+mod log;
 mod programs;
 mod random;
 mod ready;
@@ -36,6 +39,7 @@ mod run;
 mod tables;
 mod tracer;
 mod truth;
+mod upgrade;
 mod uplink;
 mod verbs;
 mod vlan;
@@ -56,6 +60,10 @@ fn main() {
         ready::TESTS,
         refusals::TESTS,
         truth::TESTS,
+        attach::TESTS,
+        upgrade::TESTS,
+        foreign::TESTS,
+        log::TESTS,
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,
@@ -83,6 +91,7 @@ fn main() {
             let here = why_not
                 .or_else(|| doctor::why_not(name))
                 .or_else(|| tables::why_not(name))
+                .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));

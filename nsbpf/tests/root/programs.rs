@@ -1,23 +1,38 @@
 //! Each program alone, on crafted frames (`BPF_PROG_TEST_RUN`): what it
 //! returns, what it parsed, what it counted, and that it left the frame alone.
 
-use aya::maps::{MapData, PerCpuArray};
+mod frames;
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::programs::{Program, ProgramInfo, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use std::sync::Mutex;
 
+use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use libtest_mimic::Failed;
 use nsbpf::datapath::OBJECT;
-use nsbpf_common::packet::{Family, Fragment, Headers, Packet, protocol};
-use nsbpf_common::stats::{Cell, Class, PortStats};
+use nsbpf_common::guard::{self, OwnAddress};
+use nsbpf_common::packet::Headers;
+use nsbpf_common::pair::{OUTSIDE, Pair};
+use nsbpf_common::port::PortConfig;
+use nsbpf_common::sight::Sight;
+use nsbpf_common::stats::{Cell, Class, Direction, PortStats, Size};
+use nsbpf_common::verdict::Reason;
+use nsbpf_common::weight::Weight;
 
 use crate::Test;
+use frames::{Frame, ethernet, frames, ipv4, ipv6};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("programs::tc_ingress_parses_and_counts", || parses_and_counts("tc_ingress")),
-    ("programs::tc_egress_parses_and_counts", || parses_and_counts("tc_egress")),
-    ("programs::xdp_ingress_parses_and_counts", || parses_and_counts("xdp_ingress")),
+    ("programs::tc_ingress_counts", || counts("tc_ingress")),
+    ("programs::tc_egress_counts", || counts("tc_egress")),
+    ("programs::xdp_ingress_counts", || counts("xdp_ingress")),
+    ("programs::tc_ingress_guards", || guards("tc_ingress")),
+    ("programs::xdp_ingress_guards", || guards("xdp_ingress")),
+    ("programs::direct_links_are_told_by_the_device", direct_links_are_told_by_the_device),
+    ("programs::pairs_are_counted_and_misses_too", pairs_are_counted_and_misses_too),
+    ("programs::segments_are_counted", segments_are_counted),
     ("programs::an_unknown_interface_is_passed_uncounted", unknown_interface),
     ("programs::what_is_not_counted_is_logged_on_demand", logs_on_demand),
     ("programs::budgets_are_kept", budgets),
@@ -31,16 +46,42 @@ const LOAD_MILLISECONDS: u128 = 600;
 const LOOPBACK: u32 = 1;
 /// `TC_ACT_UNSPEC`: the next program decides.
 const TC_ACT_UNSPEC: u32 = u32::MAX;
+const TC_ACT_SHOT: u32 = 2;
+const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+/// Ports that the maps have room for.
+const PORTS: u16 = 2;
 
-fn load(port_base: u32) -> Result<Ebpf, Failed> {
-    load_with_log(port_base, 0)
+/// How the programs are loaded.
+struct Switches {
+    port_base: u32,
+    log_level: u8,
+    guard: bool,
+    direct_links: bool,
+    /// A lab whose matrix is not a table.
+    large: bool,
 }
 
-fn load_with_log(port_base: u32, log_level: u8) -> Result<Ebpf, Failed> {
+impl Default for Switches {
+    fn default() -> Self {
+        let (guard, direct_links, large) = (false, false, false);
+        Self { port_base: LOOPBACK, log_level: 0, guard, direct_links, large }
+    }
+}
+
+fn load(switches: &Switches) -> Result<Ebpf, Failed> {
+    let Switches { port_base, log_level, guard, direct_links, large } = switches;
+    let [guard, direct_links] = [guard, direct_links].map(|on| u8::from(*on));
+    let table_ports = if *large { 0 } else { PORTS };
     let mut ebpf = EbpfLoader::new()
-        .override_global("PORT_BASE", &port_base, true)
-        .override_global(aya_log::LEVEL, &log_level, true)
+        .override_global("PORT_BASE", port_base, true)
+        .override_global("GUARD", &guard, true)
+        .override_global("DIRECT_LINKS", &direct_links, true)
+        .override_global("PAIR_TABLE_PORTS", &table_ports, true)
+        .override_global(aya_log::LEVEL, log_level, true)
+        .map_max_entries("PORT_STATS", PORTS.into())
+        .map_max_entries("PORT_CONFIGS", PORTS.into())
+        .map_max_entries("PAIR_TABLE", Pair::table_length(PORTS))
         .load(OBJECT)?;
     for (_, program) in ebpf.programs_mut() {
         match program {
@@ -52,11 +93,29 @@ fn load_with_log(port_base: u32, log_level: u8) -> Result<Ebpf, Failed> {
     Ok(ebpf)
 }
 
+fn passed(program: &str) -> u32 {
+    if program.starts_with("xdp") { XDP_PASS } else { TC_ACT_UNSPEC }
+}
+
+fn dropped(program: &str) -> u32 {
+    if program.starts_with("xdp") { XDP_DROP } else { TC_ACT_SHOT }
+}
+
 /// Runs a program on a frame: its verdict, and the frame as it left it.
 fn run(ebpf: &Ebpf, program: &str, frame: &[u8]) -> Result<(u32, Vec<u8>), Failed> {
+    run_in(ebpf, program, frame, None)
+}
+
+fn run_in(
+    ebpf: &Ebpf,
+    program: &str,
+    frame: &[u8],
+    context: Option<&[u8]>,
+) -> Result<(u32, Vec<u8>), Failed> {
     let mut out = vec![0; frame.len() + 64];
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
+    options.ctx_in = context;
     options.data_out = Some(&mut out);
     let program = ebpf.program(program).expect(program);
     let result = match program {
@@ -70,165 +129,185 @@ fn run(ebpf: &Ebpf, program: &str, frame: &[u8]) -> Result<(u32, Vec<u8>), Faile
     Ok((result.return_value, out))
 }
 
-struct Case {
-    name: &'static str,
-    frame: Vec<u8>,
-    class: Class,
-    expect: fn(&Headers),
-}
-
-fn ethernet(ethertype: &[u8], rest: &[&[u8]]) -> Vec<u8> {
-    let macs = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-    [&macs, ethertype].into_iter().chain(rest.iter().copied()).flatten().copied().collect()
-}
-
-fn ipv4(words_of_options: u8, fragment: [u8; 2], protocol: u8) -> Vec<u8> {
-    let mut header = vec![0x45 + words_of_options, 0, 0, 0, 0, 1, fragment[0], fragment[1]];
-    header.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
-    header.extend([1, 1, 1, 1].repeat(words_of_options.into()));
-    header
-}
-
-fn ipv6(next: u8) -> Vec<u8> {
-    let mut header = vec![0x60, 0, 0, 0, 0, 0, next, 64];
-    header.extend([0xfd; 32]);
-    header
-}
-
-fn ports(headers: &Headers) {
-    assert_eq!((headers.source_port, headers.destination_port), (1000, 2000), "{headers:?}");
-}
-
-fn cases() -> Vec<Case> {
-    const IPV4: &[u8] = &[0x08, 0x00];
-    const IPV6: &[u8] = &[0x86, 0xdd];
-    let udp = [[0x03, 0xe8, 0x07, 0xd0, 0, 40, 0, 0].as_slice(), &[0; 32]].concat();
-    let mut tcp = vec![0x03, 0xe8, 0x07, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0];
-    tcp.extend([0; 32]);
-    let extensions = [
-        [43, 0, 0, 0, 0, 0, 0, 0].as_slice(),
-        &[60, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        &[17, 0, 0, 0, 0, 0, 0, 0],
-    ]
-    .concat();
-    vec![
-        Case {
-            name: "VLAN-tagged UDP over IPv4",
-            frame: ethernet(&[0x81, 0x00, 0x20, 0x07], &[IPV4, &ipv4(0, [0; 2], 17), &udp]),
-            class: Class::Ipv4Udp,
-            expect: |headers| {
-                ports(headers);
-                assert_eq!((headers.vlan_tags, headers.vlan_tci), (1, 0x2007));
-                assert_eq!(headers.network_offset, 18);
-            },
-        },
-        Case {
-            name: "two VLAN tags",
-            frame: ethernet(
-                &[0x88, 0xa8, 0x00, 0x09, 0x81, 0x00, 0x00, 0x07],
-                &[IPV6, &ipv6(6), &tcp],
-            ),
-            class: Class::Ipv6Tcp,
-            expect: |headers| {
-                ports(headers);
-                assert_eq!((headers.vlan_tags, headers.vlan_tci), (2, 9));
-            },
-        },
-        Case {
-            name: "IPv4 with options",
-            frame: ethernet(IPV4, &[&ipv4(10, [0; 2], 6), &tcp]),
-            class: Class::Ipv4Tcp,
-            expect: |headers| {
-                ports(headers);
-                assert_eq!(headers.transport_offset, 14 + 60);
-                assert_eq!(headers.payload_offset, 14 + 60 + 20);
-            },
-        },
-        Case {
-            name: "IPv6 with extension headers",
-            frame: ethernet(IPV6, &[&ipv6(0), &extensions, &udp]),
-            class: Class::Ipv6Udp,
-            expect: |headers| {
-                ports(headers);
-                assert_eq!(headers.transport_offset, 14 + 40 + 32);
-            },
-        },
-        Case {
-            name: "a later fragment",
-            frame: ethernet(IPV4, &[&ipv4(0, [0x20, 0x01], 17), &udp]),
-            class: Class::Ipv4Udp,
-            expect: |headers| {
-                assert_eq!(headers.fragment(), Fragment::Later);
-                assert_eq!((headers.source_port, headers.destination_port), (0, 0));
-            },
-        },
-        Case {
-            name: "ARP",
-            frame: ethernet(&[0x08, 0x06], &[&[0; 46]]),
-            class: Class::Arp,
-            expect: |headers| assert_eq!(headers.family(), Family::Arp),
-        },
-        Case {
-            name: "ICMPv6",
-            frame: ethernet(IPV6, &[&ipv6(58), &[128; 32]]),
-            class: Class::Ipv6Icmp,
-            expect: |headers| assert_eq!(headers.protocol, protocol::ICMPV6),
-        },
-        Case {
-            name: "LLC",
-            frame: ethernet(&[0x00, 0x26], &[&[0x42; 46]]),
-            class: Class::Other,
-            expect: |headers| assert_eq!(headers.family(), Family::Other),
-        },
-        Case {
-            name: "IPv4 whose options are cut off",
-            frame: ethernet(IPV4, &[&[0x4f], &ipv4(0, [0; 2], 6)[1..]]),
-            class: Class::Ipv4Tcp,
-            expect: |headers| {
-                assert_eq!(headers.transport_offset, 14 + 60);
-                assert_eq!((headers.source_port, headers.destination_port), (0, 0));
-            },
-        },
-    ]
-}
-
-fn parses_and_counts(program: &str) -> Result<(), Failed> {
+/// Every frame, cut off at every byte: the programs count what the parser of
+/// unit tests says that it is, and leave it alone.
+fn counts(program: &str) -> Result<(), Failed> {
     pin_to_one_cpu()?;
-    let mut ebpf = load(LOOPBACK)?;
-    for Case { name, frame, class, expect } in cases() {
-        let before = port_stats(&mut ebpf)?;
-        let (verdict, out) = run(&ebpf, program, &frame)?;
-        let passed = if program.starts_with("xdp") { XDP_PASS } else { TC_ACT_UNSPEC };
-        assert_eq!(verdict, passed, "{name}");
-        assert_eq!(out, frame, "{name}: the frame was changed");
-        let headers = parsed(&mut ebpf)?;
-        expect(&headers);
-        // The same code in user space reads the same.
-        let mut here = Headers::EMPTY;
-        here.parse(frame.as_slice());
-        assert_eq!(headers, here, "{name}");
-        let after = port_stats(&mut ebpf)?;
-        let (before, after) = match program {
-            "tc_egress" => (before.rx, after.rx),
-            _ => (before.tx, after.tx),
-        };
-        let bytes = frame.as_slice().frame_bytes().into();
-        let mut expected = before;
-        expected.count(class, Cell { packets: 1, bytes });
-        assert_eq!(after, expected, "{name}");
+    let mut ebpf = load(&Switches::default())?;
+    for frame in frames() {
+        for bytes in frame.prefixes(program) {
+            let what = format!("{}, {} bytes", frame.name, bytes.len());
+            let before = port_stats(&mut ebpf, 0)?;
+            let (verdict, out) = run(&ebpf, program, bytes)?;
+            assert_eq!(verdict, passed(program), "{what}");
+            assert_eq!(out, bytes, "{what}: the frame was changed");
+            let after = port_stats(&mut ebpf, 0)?;
+            let [before, after] = [before, after].map(|stats| match program {
+                "tc_egress" => stats.rx,
+                _ => stats.tx,
+            });
+            let mut headers = Headers::EMPTY;
+            headers.parse(bytes);
+            let Sight { class, cast } = Sight::of(&headers);
+            let mut expected = before;
+            expected.count(class as usize, cast, Weight::of_one(bytes));
+            assert!(after.last_seen_ns > 0, "{what}");
+            assert_eq!(without_time(after), without_time(expected), "{what}");
+        }
+    }
+    Ok(())
+}
+
+/// When a packet was seen depends on when the test ran.
+fn without_time(mut direction: Direction) -> Direction {
+    direction.see(u64::MAX, || 0);
+    direction
+}
+
+/// On a guarded port every frame is parsed, and judged as unit tests judge it.
+fn guards(program: &str) -> Result<(), Failed> {
+    pin_to_one_cpu()?;
+    let mut ebpf = load(&Switches { guard: true, ..Switches::default() })?;
+    let config = PortConfig::new([2, 0, 0, 0, 0, 2]).guarded(true);
+    set_config(&mut ebpf, 0, config)?;
+    let own = [OwnAddress::v4(0, [10, 0, 0, 1]), OwnAddress::v6(0, [0xfd; 16])];
+    let map = ebpf.map_mut("OWN_ADDRESSES").expect("OWN_ADDRESSES");
+    let mut map: HashMap<_, OwnAddress, u8> = map.try_into()?;
+    for address in own {
+        map.insert(address, 1, 0)?;
+    }
+    let mut judged = std::collections::BTreeMap::<_, usize>::new();
+    for frame in frames().into_iter().chain(spoofed()) {
+        for bytes in frame.prefixes(program) {
+            let what = format!("{}, {} bytes", frame.name, bytes.len());
+            let before = port_stats(&mut ebpf, 0)?.tx;
+            let (verdict, out) = run(&ebpf, program, bytes)?;
+            assert_eq!(out, bytes, "{what}: the frame was changed");
+            let mut headers = Headers::EMPTY;
+            headers.parse_network(bytes);
+            assert_eq!(parsed(&mut ebpf)?, headers, "{what}");
+            let judgement =
+                guard::judge(bytes, &headers, 0, &config, |address| own.contains(address));
+            let after = port_stats(&mut ebpf, 0)?.tx;
+            assert_eq!(after.total().packets, before.total().packets + 1, "{what}");
+            for reason in Reason::ALL {
+                let dropped = u64::from(judgement == Err(reason));
+                let [before, after] = [before, after].map(|stats| stats.drops(reason).packets);
+                assert_eq!(after, before + dropped, "{what}: {}", reason.name());
+            }
+            let expected = if judgement.is_ok() { passed(program) } else { dropped(program) };
+            assert_eq!(verdict, expected, "{what}: {judgement:?}");
+            *judged.entry(judgement.err().map(Reason::name)).or_default() += 1;
+        }
+    }
+    // Each outcome was met.
+    assert_eq!(judged.len(), 1 + Reason::ALL.len(), "{judged:?}");
+    Ok(())
+}
+
+fn spoofed() -> Vec<Frame> {
+    let mut other_mac = ethernet(&[8, 0], &[&ipv4(0, [0; 2], 17), &[0; 8]]);
+    other_mac[11] = 9;
+    let mut other_address = ethernet(&[8, 0], &[&ipv4(0, [0; 2], 17), &[0; 8]]);
+    other_address[14 + 15] = 9;
+    let arp = [0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 2, 10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let advertisement = [[136, 0, 0, 0, 0, 0, 0, 0].as_slice(), &[0xfe; 16]].concat();
+    vec![
+        Frame { name: "from another's MAC address", bytes: other_mac },
+        Frame { name: "from another's IPv4 address", bytes: other_address },
+        Frame { name: "ARP of another's address", bytes: ethernet(&[8, 6], &[&arp]) },
+        Frame {
+            name: "a neighbour advertisement of another's address",
+            bytes: ethernet(&[0x86, 0xdd], &[&ipv6(58), &advertisement]),
+        },
+    ]
+}
+
+/// A pair without a bridge: what comes in by the device enters the namespace that
+/// it is in, and is counted for that one's port.
+fn direct_links_are_told_by_the_device() -> Result<(), Failed> {
+    let mut ebpf = load(&Switches { direct_links: true, ..Switches::default() })?;
+    set_config(&mut ebpf, 0, PortConfig::new([0; 6]).direct(1))?;
+    set_config(&mut ebpf, 1, PortConfig::new([0; 6]).direct(0))?;
+    let frame = ethernet(&[8, 0], &[&ipv4(0, [0; 2], 17), &[0; 40]]);
+    let bytes = frame.len() as u64;
+    for program in ["tc_ingress", "xdp_ingress", "tc_egress"] {
+        run(&ebpf, program, &frame)?;
+    }
+    let cell = |packets| Cell { packets, bytes: packets * bytes };
+    let [here, there] = [port_stats(&mut ebpf, 0)?, port_stats(&mut ebpf, 1)?];
+    assert_eq!((here.tx.total(), here.rx.total()), (cell(0), cell(0)));
+    assert_eq!((there.tx.total(), there.rx.total()), (cell(1), cell(2)));
+    assert_eq!(pair(&mut ebpf, Pair { from: 0, to: 1 })?, cell(2));
+    Ok(())
+}
+
+/// The matrix in both shapes, and what has no room in the one of large labs.
+fn pairs_are_counted_and_misses_too() -> Result<(), Failed> {
+    let frame = ethernet(&[8, 0], &[&ipv4(0, [0; 2], 17), &[0; 40]]);
+    let cell = Cell { packets: 1, bytes: frame.len() as u64 };
+    let mut table = load(&Switches::default())?;
+    run(&table, "tc_egress", &frame)?;
+    assert_eq!(pair(&mut table, Pair { from: OUTSIDE, to: 0 })?, cell);
+    let mut large = load(&Switches { large: true, ..Switches::default() })?;
+    // The one entry that there is room for is another pair's.
+    let map = large.map_mut("PAIR_CELLS").expect("PAIR_CELLS");
+    let mut map: PerCpuHashMap<_, Pair, Cell> = map.try_into()?;
+    let zeros = PerCpuValues::try_from(vec![Cell::default(); nr_cpus().map_err(|(_, e)| e)?])?;
+    let other = Pair { from: 7, to: 7 };
+    map.insert(other, zeros, 0)?;
+    run(&large, "tc_egress", &frame)?;
+    let map = large.map_mut("PAIRS_MISSED").expect("PAIRS_MISSED");
+    let map: PerCpuArray<&mut MapData, Cell> = map.try_into()?;
+    assert_eq!(map.get(&0, 0)?.iter().map(|cell| cell.packets).sum::<u64>(), 1);
+    let map = large.map_mut("PAIR_CELLS").expect("PAIR_CELLS");
+    let mut map: PerCpuHashMap<_, Pair, Cell> = map.try_into()?;
+    map.remove(&other)?;
+    run(&large, "tc_egress", &frame)?;
+    run(&large, "tc_egress", &frame)?;
+    let map = large.map_mut("PAIR_CELLS").expect("PAIR_CELLS");
+    let map: PerCpuHashMap<_, Pair, Cell> = map.try_into()?;
+    let values = map.get(&Pair { from: OUTSIDE, to: 0 }, 0)?;
+    assert_eq!(values.iter().map(|cell| cell.packets).sum::<u64>(), 2);
+    Ok(())
+}
+
+/// What a GSO packet is cut into is what is counted (`gso_size` and `gso_segs` of
+/// the context that a test run takes).
+fn segments_are_counted() -> Result<(), Failed> {
+    /// Of `struct __sk_buff`: its size, and where the two are.
+    const CONTEXT_BYTES: usize = 192;
+    const GSO_SEGS: usize = 164;
+    const GSO_SIZE: usize = 176;
+    let mut tcp = vec![0x03, 0xe8, 0x07, 0xd0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 16, 0, 0, 0, 0, 0, 0];
+    tcp.extend([1; 12]);
+    let frame = ethernet(&[8, 0], &[&ipv4(0, [0; 2], 6), &tcp, &[0; 2510]]);
+    let headers = 14 + 20 + 32_u64;
+    for segments in [3_u32, 0] {
+        for program in ["tc_ingress", "tc_egress"] {
+            let mut ebpf = load(&Switches::default())?;
+            let mut context = [0_u8; CONTEXT_BYTES];
+            context[GSO_SEGS..][..4].copy_from_slice(&segments.to_ne_bytes());
+            context[GSO_SIZE..][..4].copy_from_slice(&1000_u32.to_ne_bytes());
+            run_in(&ebpf, program, &frame, Some(&context))?;
+            let stats = port_stats(&mut ebpf, 0)?;
+            let direction = if program == "tc_egress" { stats.rx } else { stats.tx };
+            let bytes = 3 * headers + 2510;
+            assert_eq!(direction[Class::Ipv4Tcp], Cell { packets: 3, bytes }, "{program}");
+            assert_eq!(direction.size(Size::UpTo1518), 2);
+            assert_eq!(direction.size(Size::UpTo1023), 1);
+        }
     }
     Ok(())
 }
 
 fn unknown_interface() -> Result<(), Failed> {
-    let mut ebpf = load(LOOPBACK + 1)?;
-    for (program, verdict) in
-        [("tc_ingress", TC_ACT_UNSPEC), ("tc_egress", TC_ACT_UNSPEC), ("xdp_ingress", XDP_PASS)]
-    {
+    let mut ebpf = load(&Switches { port_base: LOOPBACK + 1, ..Switches::default() })?;
+    for program in ["tc_ingress", "tc_egress", "xdp_ingress"] {
         let frame = ethernet(&[0x08, 0x06], &[&[0; 46]]);
-        assert_eq!(run(&ebpf, program, &frame)?, (verdict, frame));
+        assert_eq!(run(&ebpf, program, &frame)?, (passed(program), frame));
     }
-    assert_eq!(port_stats(&mut ebpf)?, PortStats::default());
+    assert_eq!(port_stats(&mut ebpf, 0)?, PortStats::default());
     Ok(())
 }
 
@@ -255,7 +334,7 @@ fn logs_on_demand() -> Result<(), Failed> {
     for (level, port_base, logs) in
         [(debug, LOOPBACK + 1, 3), (debug, LOOPBACK, 0), (0, LOOPBACK + 1, 0)]
     {
-        let mut ebpf = load_with_log(port_base, level)?;
+        let mut ebpf = load(&Switches { port_base, log_level: level, ..Switches::default() })?;
         let kept = Kept::default();
         let kept: &'static Kept = Box::leak(Box::new(kept));
         let mut logger = EbpfLogger::init_with_logger(&mut ebpf, kept)?;
@@ -275,7 +354,9 @@ fn logs_on_demand() -> Result<(), Failed> {
 
 fn budgets() -> Result<(), Failed> {
     let start = std::time::Instant::now();
-    let ebpf = load(LOOPBACK)?;
+    // All that can be on.
+    let all = Switches { guard: true, direct_links: true, ..Switches::default() };
+    let ebpf = load(&all)?;
     let took = start.elapsed().as_millis();
     assert!(took < LOAD_MILLISECONDS || is_emulated(), "loading took {took} ms");
     for (name, program) in ebpf.programs() {
@@ -313,11 +394,28 @@ fn parsed(ebpf: &mut Ebpf) -> Result<Headers, Failed> {
     Ok(map.get(&0, 0)?[0])
 }
 
-fn port_stats(ebpf: &mut Ebpf) -> Result<PortStats, Failed> {
+fn port_stats(ebpf: &mut Ebpf, port: u32) -> Result<PortStats, Failed> {
     let map = ebpf.map_mut("PORT_STATS").expect("PORT_STATS");
     let map: PerCpuArray<&mut MapData, PortStats> = map.try_into()?;
     let mut sum = PortStats::default();
-    for value in map.get(&0, 0)?.iter() {
+    for value in map.get(&port, 0)?.iter() {
+        sum += *value;
+    }
+    Ok(sum)
+}
+
+fn set_config(ebpf: &mut Ebpf, port: u32, config: PortConfig) -> Result<(), Failed> {
+    let map = ebpf.map_mut("PORT_CONFIGS").expect("PORT_CONFIGS");
+    let mut map: Array<_, PortConfig> = map.try_into()?;
+    map.set(port, config, 0)?;
+    Ok(())
+}
+
+fn pair(ebpf: &mut Ebpf, pair: Pair) -> Result<Cell, Failed> {
+    let map = ebpf.map_mut("PAIR_TABLE").expect("PAIR_TABLE");
+    let map: PerCpuArray<&mut MapData, Cell> = map.try_into()?;
+    let mut sum = Cell::default();
+    for value in map.get(&pair.index(PORTS), 0)?.iter() {
         sum += *value;
     }
     Ok(sum)

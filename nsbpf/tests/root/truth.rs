@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 use nsbpf::datapath::StatsReader;
 use nsbpf::net::NetNs;
+use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;
 use nsbpf_common::stats::{Cell, Class, PortStats};
 
 use crate::Test;
-use crate::engine::{Up, lab, port};
+use crate::engine::{Up, lab, port, settings};
 use crate::world::{ip_json, netns, udp};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -28,7 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("truth::vlan_tags_under_xdp", || vlan_is_exact(IngressHook::Xdp)),
 ];
 
-const LAB: &str = "
+pub(crate) const LAB: &str = "
 name: truth
 bridges: { br0: {} }
 namespaces:
@@ -39,21 +40,21 @@ namespaces:
 /// Addresses of both namespaces, and the class and the bytes of headers of a UDP
 /// datagram between them.
 #[derive(Clone, Copy)]
-struct Family {
+pub(crate) struct Family {
     a: &'static str,
     b: &'static str,
-    class: Class,
+    pub(crate) class: Class,
     header_bytes: u64,
 }
 
-const V4: Family =
+pub(crate) const V4: Family =
     Family { a: "10.0.0.1", b: "10.0.0.2", class: Class::Ipv4Udp, header_bytes: 14 + 20 + 8 };
-const V6: Family =
+pub(crate) const V6: Family =
     Family { a: "fd00::1", b: "fd00::2", class: Class::Ipv6Udp, header_bytes: 14 + 40 + 8 };
 
 /// A lab of two namespaces that is up, and its counters.
-struct Ground {
-    up: Up,
+pub(crate) struct Ground {
+    pub(crate) up: Up,
     reader: StatsReader,
     ports: [u16; 2],
     a: NetNs,
@@ -62,32 +63,46 @@ struct Ground {
 
 impl Ground {
     fn new(ingress: IngressHook) -> Self {
-        let lab = lab(LAB);
+        Self::with(LAB, &settings(ingress))
+    }
+
+    /// Another lab of the interfaces `a/eth0` and `b/eth0`, with other settings.
+    pub(crate) fn with(source: &str, settings: &Settings) -> Self {
+        let lab = lab(source);
         let up = Up::new(&lab);
-        let survey = up.converge(&lab, ingress).survey;
+        let survey = up.converge_with(&lab, settings).survey;
         let ports = ["a/eth0", "b/eth0"].map(|interface| port(&survey.state, interface));
         let reader = StatsReader::open(&up.store).expect("open the counters");
         Self { up, reader, ports, a: netns("a"), b: netns("b") }
     }
 
-    fn read(&self) -> [PortStats; 2] {
+    pub(crate) fn read(&self) -> [PortStats; 2] {
         self.ports.map(|port| self.reader.read(port).expect("read a counter"))
     }
 
-    fn down(self) {
+    /// Counters and namespaces opened once more: there are others.
+    pub(crate) fn renewed(self) -> Self {
+        let Self { up, reader: _, ports: _, a: _, b: _ } = self;
+        let state = nsbpf::apply::survey(&up.store).expect("look at the lab").state;
+        let ports = ["a/eth0", "b/eth0"].map(|interface| port(&state, interface));
+        let reader = StatsReader::open(&up.store).expect("open the counters");
+        Self { up, reader, ports, a: netns("a"), b: netns("b") }
+    }
+
+    pub(crate) fn down(self) {
         let Self { up, reader, ports: _, a, b } = self;
         drop((reader, a, b));
         up.down();
     }
 }
 
-fn grown(before: Cell, after: Cell) -> Cell {
+pub(crate) fn grown(before: Cell, after: Cell) -> Cell {
     Cell { packets: after.packets - before.packets, bytes: after.bytes - before.bytes }
 }
 
 /// Sockets of both namespaces, each connected to the other; both neighbours
 /// resolved.
-fn sockets(ground: &Ground, family: Family) -> [UdpSocket; 2] {
+pub(crate) fn sockets(ground: &Ground, family: Family) -> [UdpSocket; 2] {
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     let a = udp(&ground.a, address(family.a));
     let b = udp(&ground.b, address(family.b));
@@ -102,9 +117,17 @@ fn sockets(ground: &Ground, family: Family) -> [UdpSocket; 2] {
 }
 
 fn udp_is_exact(ingress: IngressHook, family: Family) -> Result<(), Failed> {
-    const COUNT: u64 = 1000;
     let ground = Ground::new(ingress);
-    let [a, b] = sockets(&ground, family);
+    exchange_is_exact(&ground, family)?;
+    flood_adds_up(&ground, family)?;
+    ground.down();
+    Ok(())
+}
+
+/// Datagrams to and fro, of several sizes.
+pub(crate) fn exchange_is_exact(ground: &Ground, family: Family) -> Result<(), Failed> {
+    const COUNT: u64 = 1000;
+    let [a, b] = sockets(ground, family);
     for payload in [1_u64, 18, 512, 1452] {
         for (from, to, sender, receiver) in [(&a, &b, 0, 1), (&b, &a, 1, 0)] {
             let before = ground.read();
@@ -127,9 +150,6 @@ fn udp_is_exact(ingress: IngressHook, family: Family) -> Result<(), Failed> {
             assert_eq!(back, Cell::default(), "nobody answered");
         }
     }
-    drop((a, b));
-    flood_adds_up(&ground, family)?;
-    ground.down();
     Ok(())
 }
 

@@ -18,6 +18,15 @@ pub(crate) fn ip(arguments: &[&str]) -> String {
     String::from_utf8(stdout).expect("ip prints UTF-8")
 }
 
+/// Runs `tc` and returns what it prints.
+#[track_caller]
+pub(crate) fn tc(arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        Command::new("tc").args(arguments).output().expect("start tc");
+    assert!(status.success(), "tc {}: {}", arguments.join(" "), String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("tc prints UTF-8")
+}
+
 /// Runs `ip -json` and returns what it prints.
 #[track_caller]
 pub(crate) fn ip_json(arguments: &[&str]) -> Value {

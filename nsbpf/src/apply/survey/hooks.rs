@@ -1,14 +1,17 @@
 //! Programs: loaded, and at the hooks of the lab's devices.
 
+use nsbpf_common::ABI_VERSION;
 use nsbpf_common::port::Slot;
 
 use super::links::Known;
 use super::{Survey, failed, insert};
 use crate::apply::{ApplyError, Cause};
-use crate::datapath::{self, Ports, ProgramIds};
-use crate::net::Netlink;
+use crate::datapath::{self, DatapathError, Ports, ProgramIds};
 use crate::net::filter::{self, TcHook};
-use crate::state::{Hook, HookPoint, Object, Objects, Place};
+use crate::net::{NetNs, Netlink};
+use crate::state::{
+    Attach, Datapath, Device, ForeignProgram, Hook, HookPoint, Object, Place, Port, State,
+};
 use crate::store::Store;
 
 pub(super) fn look(
@@ -20,8 +23,7 @@ pub(super) fn look(
 ) -> Result<(), ApplyError> {
     let ids = match datapath::observe(store) {
         Some((datapath, ids)) => {
-            let ports = Ports::open(store, &datapath).and_then(|ports| ports.all());
-            for port in ports.map_err(failed("the ports of the datapath"))? {
+            for port in ports(store, &datapath).map_err(failed("the ports of the datapath"))? {
                 insert(&mut survey.state.objects, Object::Port(port));
             }
             insert(&mut survey.state.objects, Object::Datapath(datapath));
@@ -30,42 +32,97 @@ pub(super) fn look(
         None => ProgramIds::default(),
     };
     for known in devices {
-        let netlink = match &known.device.place {
-            Place::Host => &mut *host,
+        let (netlink, netns) = match &known.device.place {
+            Place::Host => (&mut *host, None),
             Place::Netns(name) => match survey.namespaces.get_mut(name) {
-                Some(opened) => &mut opened.netlink,
+                Some(opened) => (&mut opened.netlink, Some(&opened.netns)),
                 None => continue,
             },
         };
-        one(store, slot, netlink, &ids, known, &mut survey.state.objects)
+        let place = Seen { store, slot, netlink, netns, ids: &ids };
+        place
+            .one(known, &mut survey.state)
             .map_err(failed(&format!("the hooks of {}", known.of)))?;
     }
     Ok(())
 }
 
-fn one(
+/// What the programs know of ports. Maps of another layout are not for this build to
+/// read, and of those that somebody took away there is nothing to read.
+fn ports(store: &Store, datapath: &Datapath) -> Result<Vec<Port>, DatapathError> {
+    if datapath.abi != ABI_VERSION {
+        return Ok(Vec::new());
+    }
+    match Ports::open(store, datapath).and_then(|ports| ports.all()) {
+        Err(_) if !datapath.settled => Ok(Vec::new()),
+        ports => ports,
+    }
+}
+
+/// What it takes to look at a device.
+struct Seen<'a> {
+    store: &'a Store,
+    slot: Slot,
+    /// A socket where the device is.
+    netlink: &'a mut Netlink,
+    /// Where the device is; `None` for where this thread is.
+    netns: Option<&'a NetNs>,
+    ids: &'a ProgramIds,
+}
+
+impl Seen<'_> {
+    fn one(self, known: &Known, state: &mut State) -> Result<(), Cause> {
+        let Known { device, counts_for: Some(id), xdp_program, .. } = known else {
+            return Ok(());
+        };
+        let State { objects, foreign_xdp, .. } = state;
+        let mut found = |point, attach, current| {
+            let (id, device) = (id.clone(), device.clone());
+            insert(objects, Object::Hook(Hook { id, device, point, attach, current }));
+        };
+        let Self { store, slot, netlink, netns, ids } = self;
+        for (point, hook, name) in [
+            (HookPoint::TcIngress, TcHook::Ingress, datapath::TC_INGRESS),
+            (HookPoint::TcEgress, TcHook::Egress, datapath::TC_EGRESS),
+        ] {
+            let current = ids.at(point);
+            let filter = filter::attached(netlink, slot.ifindex(device.number), hook, name)?;
+            let tcx = tcx_program(store, slot, netns, device, point)?;
+            match (filter, tcx) {
+                (None, None) => {}
+                // A move that was cut short.
+                (Some(_), Some(_)) => found(point, Some(Attach::Clsact), false),
+                (Some(_), None) => found(point, Some(Attach::Clsact), filter == current),
+                (None, Some(_)) => found(point, Some(Attach::Tcx), tcx == current),
+            }
+        }
+        if *xdp_program == 0 {
+            return Ok(());
+        }
+        let linked = datapath::linked_program(store, HookPoint::Xdp, device.number);
+        if linked == Some(*xdp_program) {
+            found(HookPoint::Xdp, None, linked == ids.xdp);
+        } else {
+            let (id_of_it, name) = (*xdp_program, datapath::program_name(*xdp_program));
+            foreign_xdp.insert(id.clone(), ForeignProgram { id: id_of_it, name });
+        }
+        Ok(())
+    }
+}
+
+/// The program of the port's TCX link, if that is attached.
+fn tcx_program(
     store: &Store,
     slot: Slot,
-    netlink: &mut Netlink,
-    ids: &ProgramIds,
-    known: &Known,
-    objects: &mut Objects,
-) -> Result<(), Cause> {
-    let Known { device, counts_for: Some(id), xdp_program, .. } = known else { return Ok(()) };
-    let ifindex = slot.ifindex(device.number);
-    let mut found = |point, attached: Option<u32>, current: Option<u32>| {
-        if attached.is_some() {
-            let (id, device) = (id.clone(), device.clone());
-            insert(objects, Object::Hook(Hook { id, device, point, current: attached == current }));
-        }
+    netns: Option<&NetNs>,
+    device: &Device,
+    point: HookPoint,
+) -> Result<Option<u32>, Cause> {
+    let Some(program) = datapath::linked_program(store, point, device.number) else {
+        return Ok(None);
     };
-    let ingress = filter::attached(netlink, ifindex, TcHook::Ingress, datapath::TC_INGRESS)?;
-    found(HookPoint::TcIngress, ingress, ids.tc_ingress);
-    let egress = filter::attached(netlink, ifindex, TcHook::Egress, datapath::TC_EGRESS)?;
-    found(HookPoint::TcEgress, egress, ids.tc_egress);
-    // Another's XDP program is none of ours to tell of.
-    if *xdp_program != 0 && datapath::has_xdp_link(store, device.number) {
-        found(HookPoint::Xdp, Some(*xdp_program), ids.xdp);
-    }
-    Ok(())
+    let ifindex = slot.ifindex(device.number);
+    let look = || datapath::tcx_programs(ifindex, point);
+    let there = netns.map_or_else(|| Ok(look()), |netns| netns.run(look))??;
+    Ok(there.iter().any(|at| at.id == program).then_some(program))
 }

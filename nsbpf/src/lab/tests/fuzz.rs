@@ -15,7 +15,7 @@ use crate::lab::spec::LabSpec;
 use crate::lab::{Lab, LabError, Source};
 use crate::plan::tests::carry_out;
 use crate::plan::{Settings, desired, diff};
-use crate::state::{IngressHook, State};
+use crate::state::{Attach, IngressHook, State};
 use mutation::{mutated, mutation};
 
 /// Longest that a lab of less than 64 KiB takes to parse; a lab with a count of
@@ -59,7 +59,12 @@ fn assert_placed(source: &str, error: &LabError) {
 }
 
 fn settings() -> Settings {
-    Settings { ingress: Some(IngressHook::Tc), object: "digest".to_owned(), log: false }
+    Settings {
+        ingress: Some(IngressHook::Tc),
+        attach: Attach::Clsact,
+        object: "digest".to_owned(),
+        log: false,
+    }
 }
 
 /// Leads a machine to a lab; then nothing is left to do.
