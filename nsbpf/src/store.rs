@@ -139,6 +139,12 @@ impl Store {
         self.root.join(format!("forwarding.{}", self.lab))
     }
 
+    /// Where it is noted that the grace periods of the host are hurried.
+    #[must_use]
+    pub fn expedited_note() -> PathBuf {
+        Path::new(ROOT).join("expedited")
+    }
+
     /// Labs that have such a note of their own: a command was killed.
     pub fn forwarding_drafts() -> Result<Vec<Name>, StoreError> {
         let name = |path: PathBuf| {

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use nsbpf_common::port::Slot;
 
+use super::expedite::Expedited;
 use super::survey::Opened;
 use super::{ApplyError, Cause, Oversight, host_socket};
 use crate::datapath::{self, Ports, Programs};
@@ -43,6 +44,7 @@ pub(super) fn execute(
     steps: &[Step],
     oversight: &dyn Oversight,
 ) -> Result<(), ApplyError> {
+    let _expedited = Expedited::for_tcx(store, steps);
     let mut executor = Executor::new(store, state, handles, steps)?;
     let done = executor.run_all(steps, oversight);
     executor.conclude(done)

@@ -6,6 +6,7 @@
 
 mod alias;
 mod execute;
+mod expedite;
 mod leftovers;
 mod marks;
 mod moved;
@@ -31,6 +32,8 @@ use crate::state::{Datapath, Far, Key, NetnsProgress, Object, Objects, Place, St
 use crate::store::{Store, StoreError};
 
 use execute::Handles;
+use expedite::Expedited;
+pub use expedite::recover_grace_periods;
 pub use leftovers::{Leftovers, delete_stray, leftovers};
 use survey::survey_outside;
 pub use survey::{NotFound, Opened, Survey, survey, survey_for};
@@ -240,6 +243,7 @@ pub fn converge(
     oversight: &dyn Oversight,
 ) -> Result<Converged, ApplyError> {
     let start = Instant::now();
+    recover_grace_periods();
     let mut tries = 1;
     loop {
         match try_converge(store, lab, settings, oversight) {
@@ -402,6 +406,9 @@ fn restorable(before: &State, now: &State, adopted: &HashMap<Name, NetNs>) -> Ob
 /// The first step that failed; every other step was done nevertheless.
 pub fn take_down(store: &Store) -> Result<TakenDown, ApplyError> {
     let start = Instant::now();
+    recover_grace_periods();
+    // Until all is gone: the kernel takes devices away after we asked it to.
+    let _expedited = Expedited::for_tcx(store, &[]);
     let Survey { state, namespaces, found } = survey_outside(store)?;
     let objects = state.objects.len();
     let mut lingering = Vec::new();

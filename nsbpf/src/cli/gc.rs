@@ -19,6 +19,9 @@ pub(super) struct Gc {
 impl Gc {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         privilege::prepare()?;
+        if !self.dry_run {
+            apply::recover_grace_periods();
+        }
         let Leftovers { labs, strays } = leftovers()?;
         let mut found = false;
         let mut failures = Vec::new();

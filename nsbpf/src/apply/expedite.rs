@@ -1,0 +1,114 @@
+//! RCU grace periods that end at once, for as long as programs come and go.
+//!
+//! Each TCX program that is attached or detached, and each device that goes with
+//! one, waits for a grace period under rtnl (`tcx_entry_sync`, Linux 6.18): some
+//! 12 ms, 24 s for a thousand ports. The kernel has a switch for all of the host,
+//! `/sys/kernel/rcu_expedited`, with which each takes a tenth of a millisecond, at
+//! the price of an interrupt to every processor. It is on only while steps are
+//! done, and what is noted beforehand puts it back after a kill.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::datapath;
+use crate::plan::Step;
+use crate::state::{Attach, Object};
+use crate::store::Store;
+
+const SWITCH: &str = "/sys/kernel/rcu_expedited";
+/// Who set this wants no processor disturbed, and it wins over the switch.
+const NORMAL_ONLY: &str = "/sys/kernel/rcu_normal";
+/// How long to wait for others who do the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Grace periods end at once until this is dropped.
+#[derive(Debug)]
+pub(super) struct Expedited {
+    /// Locked: one at a time, or one would put back what another relies on. It says
+    /// so when the switch was turned.
+    note: File,
+}
+
+/// Whether the host has the switch, and nobody forbids its use.
+pub(super) fn is_possible() -> bool {
+    let off = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
+    Path::new(SWITCH).exists()
+        && off(NORMAL_ONLY)
+        && rustix::fs::access(SWITCH, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Puts back what a killed command left.
+pub fn recover_grace_periods() {
+    if fs::metadata(Store::expedited_note()).is_ok_and(|note| note.len() > 0) {
+        drop(Expedited::begin());
+    }
+}
+
+impl Expedited {
+    /// Turns the switch for a lab whose programs are attached by TCX, or come to be.
+    /// `None` for others, and where it cannot be turned: all is the same then, but
+    /// slow.
+    pub(super) fn for_tcx(store: &Store, steps: &[Step]) -> Option<Self> {
+        let loaded = datapath::observe(store).map(|(datapath, _)| datapath.attach);
+        let wanted = steps.iter().any(|step| match step {
+            Step::Add(Object::Datapath(to)) | Step::Change { to: Object::Datapath(to), .. } => {
+                to.attach == Attach::Tcx
+            }
+            _ => false,
+        });
+        if wanted || loaded == Some(Attach::Tcx) { Self::begin() } else { None }
+    }
+
+    fn begin() -> Option<Self> {
+        if !is_possible() {
+            return None;
+        }
+        let begun = Self::try_begin();
+        begun.inspect_err(|error| log::warn!("{SWITCH} stays as it is: {error}")).ok()?
+    }
+
+    fn try_begin() -> io::Result<Option<Self>> {
+        let path = Store::expedited_note();
+        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut note = options.mode(0o600).custom_flags(no_follow).open(path)?;
+        lock(&note)?;
+        let mut noted = String::new();
+        note.read_to_string(&mut noted)?;
+        // Who turned it on before us, unless that was us, keeps it on.
+        if noted.is_empty() && fs::read_to_string(SWITCH)?.trim() != "0" {
+            return Ok(None);
+        }
+        note.rewind()?;
+        note.write_all(b"on\n")?;
+        fs::write(SWITCH, "1")?;
+        Ok(Some(Self { note }))
+    }
+}
+
+fn lock(note: &File) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match flock(note, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+impl Drop for Expedited {
+    fn drop(&mut self) {
+        let put_back = fs::write(SWITCH, "0").and_then(|()| self.note.set_len(0));
+        if let Err(error) = put_back {
+            log::warn!("{SWITCH} is on still and should be 0: {error}");
+        }
+    }
+}
