@@ -33,7 +33,7 @@ mod traffic;
 use std::io;
 use std::time::Duration;
 
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, NoWay};
 use crate::datapath::DatapathError;
 use crate::lab::LabError;
 use crate::net::NetlinkError;
@@ -67,6 +67,9 @@ pub enum BenchError {
     /// A lab did not come up, or not down.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// Programs cannot be attached.
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
     /// A lab's folder could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),

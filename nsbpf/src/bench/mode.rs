@@ -1,9 +1,11 @@
 //! The paths that are compared. Each is a lab and its settings: another path is
 //! another line in [`MODES`].
 
+use crate::apply::{self, NoWay, Wish};
 use crate::datapath::OBJECT_DIGEST;
 use crate::plan::Settings;
 use crate::state::{Attach, IngressHook};
+use crate::store::Store;
 
 /// The path that frames take without a switch between them.
 pub(super) const WIRE: &str = "wire";
@@ -29,17 +31,40 @@ pub(super) struct Mode {
     pub(super) wiring: Wiring,
     /// Where packets from a namespace are counted; `None` for no datapath of ours.
     ingress: Option<IngressHook>,
+    /// How programs are attached to tc hooks.
+    attach: Wish,
 }
 
 const PLAIN_BRIDGE: Wiring = Wiring::Bridge { netfilter: false };
 
 /// All of them, in the order of their turns.
-pub(super) const MODES: [Mode; 5] = [
-    Mode { name: WIRE, wiring: Wiring::Direct, ingress: None },
-    Mode { name: BRIDGE, wiring: PLAIN_BRIDGE, ingress: None },
-    Mode { name: "bridge+nf", wiring: Wiring::Bridge { netfilter: true }, ingress: None },
-    Mode { name: "counters", wiring: PLAIN_BRIDGE, ingress: Some(IngressHook::Tc) },
-    Mode { name: "counters-xdp", wiring: PLAIN_BRIDGE, ingress: Some(IngressHook::Xdp) },
+pub(super) const MODES: [Mode; 6] = [
+    Mode { name: WIRE, wiring: Wiring::Direct, ingress: None, attach: Wish::Any },
+    Mode { name: BRIDGE, wiring: PLAIN_BRIDGE, ingress: None, attach: Wish::Any },
+    Mode {
+        name: "bridge+nf",
+        wiring: Wiring::Bridge { netfilter: true },
+        ingress: None,
+        attach: Wish::Any,
+    },
+    Mode {
+        name: "counters",
+        wiring: PLAIN_BRIDGE,
+        ingress: Some(IngressHook::Tc),
+        attach: Wish::Any,
+    },
+    Mode {
+        name: "counters-clsact",
+        wiring: PLAIN_BRIDGE,
+        ingress: Some(IngressHook::Tc),
+        attach: Wish::Only(Attach::Clsact),
+    },
+    Mode {
+        name: "counters-xdp",
+        wiring: PLAIN_BRIDGE,
+        ingress: Some(IngressHook::Xdp),
+        attach: Wish::Any,
+    },
 ];
 
 impl Mode {
@@ -49,12 +74,20 @@ impl Mode {
     }
 
     /// What its lab is brought up with.
-    pub(super) fn settings(&self) -> Settings {
-        Settings {
-            ingress: self.ingress,
-            attach: Attach::default(),
-            object: OBJECT_DIGEST.to_owned(),
-            log: false,
-        }
+    pub(super) fn settings(&self, store: &Store) -> Result<Settings, NoWay> {
+        settings(store, self.ingress, self.attach)
     }
+}
+
+/// How a lab is brought up whose packets are counted there, if anywhere.
+pub(super) fn settings(
+    store: &Store,
+    ingress: Option<IngressHook>,
+    wish: Wish,
+) -> Result<Settings, NoWay> {
+    let attach = match ingress {
+        Some(_) => apply::choose_way(store, wish)?,
+        None => Attach::default(),
+    };
+    Ok(Settings { ingress, attach, object: OBJECT_DIGEST.to_owned(), log: false })
 }

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::{BenchError, Options};
-use crate::apply::{self, Oversight};
-use crate::datapath::{OBJECT_DIGEST, StatsReader};
+use super::{BenchError, Options, mode};
+use crate::apply::{self, Oversight, Wish};
+use crate::datapath::StatsReader;
 use crate::lab::Lab;
-use crate::plan::{Settings, Step};
-use crate::state::{Attach, IngressHook, Object};
+use crate::plan::Step;
+use crate::state::{IngressHook, Object};
 use crate::store::Store;
 
 /// Labs that are brought up: each takes seconds.
@@ -28,14 +28,9 @@ pub(super) struct Ports {
 
 pub(super) fn measure(options: &Options) -> Result<Ports, BenchError> {
     let lab = Lab::parse(&lab(options.ports), "the benchmark's lab").map_err(Box::new)?;
-    let settings = Settings {
-        ingress: Some(IngressHook::Tc),
-        attach: Attach::default(),
-        object: OBJECT_DIGEST.to_owned(),
-        log: false,
-    };
     let store = Store::new(&lab.name);
     let lock = store.lock()?;
+    let settings = mode::settings(&store, Some(IngressHook::Tc), Wish::Any)?;
     let mut ports = Ports::default();
     for number in 0..LABS {
         let watch = AttachWatch::default();

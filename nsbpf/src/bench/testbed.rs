@@ -51,7 +51,7 @@ impl Testbed {
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
         let never = std::sync::atomic::AtomicBool::new(false);
-        let mut survey = apply::converge(&store, &lab, &mode.settings(), &never)?.survey;
+        let mut survey = apply::converge(&store, &lab, &mode.settings(&store)?, &never)?.survey;
         let mut side = |name: &Name| {
             let vanished = || BenchError::Vanished(format!("namespace {name}"));
             let opened = survey.namespaces.remove(name).ok_or_else(vanished)?;
