@@ -208,6 +208,9 @@ pub enum IngressHook {
     Tc,
     /// Native XDP of the other end.
     Xdp,
+    /// Generic XDP of the other end: slower, for what native XDP is refused to.
+    #[serde(rename = "xdp-generic")]
+    XdpGeneric,
 }
 
 /// How programs are attached to tc hooks.
@@ -290,8 +293,10 @@ pub enum HookPoint {
     TcIngress,
     /// tc egress.
     TcEgress,
-    /// XDP.
+    /// XDP in the driver.
     Xdp,
+    /// XDP on the socket buffer.
+    XdpGeneric,
 }
 
 impl HookPoint {
@@ -301,7 +306,15 @@ impl HookPoint {
         match hook {
             IngressHook::Tc => Self::TcIngress,
             IngressHook::Xdp => Self::Xdp,
+            IngressHook::XdpGeneric => Self::XdpGeneric,
         }
+    }
+
+    /// Whether frames meet it before they are packets of the kernel's stack, or in
+    /// that place of the stack.
+    #[must_use]
+    pub fn is_xdp(self) -> bool {
+        matches!(self, Self::Xdp | Self::XdpGeneric)
     }
 }
 
@@ -455,6 +468,7 @@ impl fmt::Display for Key {
             Self::Hook(id, HookPoint::TcIngress) => write!(formatter, "tc ingress of {id}"),
             Self::Hook(id, HookPoint::TcEgress) => write!(formatter, "tc egress of {id}"),
             Self::Hook(id, HookPoint::Xdp) => write!(formatter, "XDP of {id}"),
+            Self::Hook(id, HookPoint::XdpGeneric) => write!(formatter, "generic XDP of {id}"),
             Self::Uplink => write!(formatter, "uplink"),
             Self::Up(id) => write!(formatter, "link state of {id}"),
             Self::Flood(id) => write!(formatter, "multicast flooding to {id}"),

@@ -9,7 +9,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Grace periods end at once until this is dropped.
 #[derive(Debug)]
 pub(super) struct Expedited {
-    /// Locked: one at a time, or one would put back what another relies on. It says
-    /// so when the switch was turned.
-    note: File,
+    /// The note, locked until this is dropped: one at a time, or one would put back
+    /// what another relies on.
+    _locked: File,
 }
 
 /// Whether the host has the switch, and nobody forbids its use.
@@ -73,42 +73,52 @@ impl Expedited {
     }
 
     fn try_begin() -> io::Result<Option<Self>> {
-        let path = Store::expedited_note();
-        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut note = options.mode(0o600).custom_flags(no_follow).open(path)?;
-        lock(&note)?;
+        let mut note = open_locked()?;
         let mut noted = String::new();
         note.read_to_string(&mut noted)?;
         // Who turned it on before us, unless that was us, keeps it on.
         if noted.is_empty() && fs::read_to_string(SWITCH)?.trim() != "0" {
+            fs::remove_file(Store::expedited_note())?;
             return Ok(None);
         }
         note.rewind()?;
         note.write_all(b"on\n")?;
         fs::write(SWITCH, "1")?;
-        Ok(Some(Self { note }))
+        Ok(Some(Self { _locked: note }))
     }
 }
 
-fn lock(note: &File) -> io::Result<()> {
+/// Makes and locks the note. It goes when it is let go of, so that one which was
+/// waited for may be no longer there.
+fn open_locked() -> io::Result<File> {
+    let path = Store::expedited_note();
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match flock(note, FlockOperation::NonBlockingLockExclusive) {
+        let note = options.custom_flags(no_follow).open(&path)?;
+        match flock(&note, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                let here = fs::symlink_metadata(&path).map(|there| there.ino());
+                if here.is_ok_and(|inode| note.metadata().is_ok_and(|note| note.ino() == inode)) {
+                    return Ok(note);
+                }
+            }
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            outcome => return Ok(outcome?),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
 impl Drop for Expedited {
     fn drop(&mut self) {
-        let put_back = fs::write(SWITCH, "0").and_then(|()| self.note.set_len(0));
+        let put_back = fs::write(SWITCH, "0");
+        let put_back = put_back.and_then(|()| fs::remove_file(Store::expedited_note()));
         if let Err(error) = put_back {
-            log::warn!("{SWITCH} is on still and should be 0: {error}");
+            log::warn!("{SWITCH} may be on still and should be 0: {error}");
         }
     }
 }

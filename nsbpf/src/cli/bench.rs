@@ -18,11 +18,11 @@ use crate::state::IngressHook;
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// Rounds that count
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
     /// For how long frames are sent in a round
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration,
-        default_value = "400ms")]
+        default_value = "80ms")]
     round: Duration,
     /// Flows that the frames are of
     #[arg(long, default_value_t = 1,

@@ -29,6 +29,8 @@ enum HookArg {
     Tc,
     /// At native XDP
     Xdp,
+    /// At generic XDP, for comparison
+    XdpGeneric,
     /// Nowhere: the kernel is left to itself
     None,
 }
@@ -50,6 +52,7 @@ impl SettingsArgs {
         match self.hook {
             HookArg::Tc => Some(IngressHook::Tc),
             HookArg::Xdp => Some(IngressHook::Xdp),
+            HookArg::XdpGeneric => Some(IngressHook::XdpGeneric),
             HookArg::None => None,
         }
     }

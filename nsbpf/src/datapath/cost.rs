@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use aya::programs::{Program, ProgramError, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
+use nsbpf_common::pair::Pair;
 
-use super::load::{TC_EGRESS, TC_INGRESS, XDP_INGRESS, program_error};
+use super::load::{PAIR_TABLE, TC_EGRESS, TC_INGRESS, XDP_INGRESS, program_error};
 use super::sink::XDP_SINK;
 use super::{DatapathError, OBJECT};
 
@@ -15,6 +16,8 @@ const PROGRAMS: [&str; 4] = [TC_INGRESS, TC_EGRESS, XDP_INGRESS, XDP_SINK];
 /// In a test run a packet comes from the loopback interface, which is made port 0
 /// so that it is counted.
 const LOOPBACK: u32 = 1;
+/// Ports that the matrix has rows for: it is a table, as in most labs.
+const PORTS: u16 = 2;
 
 /// All programs, each loaded.
 pub struct Costs {
@@ -45,6 +48,8 @@ impl Costs {
         let start = Instant::now();
         let mut ebpf = EbpfLoader::new()
             .override_global("PORT_BASE", &LOOPBACK, true)
+            .override_global("PAIR_TABLE_PORTS", &PORTS, true)
+            .map_max_entries(PAIR_TABLE, Pair::table_length(PORTS))
             .override_global(aya_log::LEVEL, &0_u8, true)
             .load(OBJECT)
             .map_err(Box::new)?;

@@ -61,7 +61,7 @@ pub fn loaded_program(store: &Store, point: HookPoint) -> Result<LoadedProgram, 
     let name = match point {
         HookPoint::TcIngress => TC_INGRESS,
         HookPoint::TcEgress => TC_EGRESS,
-        HookPoint::Xdp => XDP_INGRESS,
+        HookPoint::Xdp | HookPoint::XdpGeneric => XDP_INGRESS,
     };
     let look = || -> Result<LoadedProgram, ProgramError> {
         let info = ProgramInfo::from_pin(store.pins().join(name))?;

@@ -30,6 +30,7 @@ fn pin(pins: &Path, point: HookPoint, number: u16) -> PathBuf {
         HookPoint::TcIngress => "tcx_ingress",
         HookPoint::TcEgress => "tcx_egress",
         HookPoint::Xdp => "xdp",
+        HookPoint::XdpGeneric => "xdp_generic",
     };
     pins.join(format!("{kind}{MARK}{number}"))
 }
@@ -116,11 +117,15 @@ impl Programs {
         let path = pin(&self.pins, point, number);
         let missing = DatapathError::Missing;
         match point {
-            HookPoint::Xdp => {
+            HookPoint::Xdp | HookPoint::XdpGeneric => {
+                let mode = match point {
+                    HookPoint::XdpGeneric => XdpMode::Skb,
+                    _ => XdpMode::Driver,
+                };
                 let program = self.xdp_ingress.as_mut().ok_or(missing(XDP_INGRESS))?;
                 if !replace_xdp(program, &path).map_err(program_error("replace", XDP_INGRESS))? {
                     remove_if_there(&path)?;
-                    let link = attach_xdp(program, ifindex)?;
+                    let link = attach_xdp(program, ifindex, mode)?;
                     pin_link(link, &path)?;
                 }
             }
@@ -138,9 +143,13 @@ impl Programs {
 }
 
 /// Attaches to an interface of the calling thread's network namespace.
-pub(super) fn attach_xdp(program: &mut Xdp, ifindex: u32) -> Result<FdLink, DatapathError> {
+pub(super) fn attach_xdp(
+    program: &mut Xdp,
+    ifindex: u32,
+    mode: XdpMode,
+) -> Result<FdLink, DatapathError> {
     let attached = program
-        .attach_to_if_index(ifindex, XdpMode::Driver)
+        .attach_to_if_index(ifindex, mode)
         .and_then(|id| program.take_link(id))
         .map_err(xdp_refusal)?;
     FdLink::try_from(attached).map_err(|_| DatapathError::NoXdpLinks)
@@ -256,7 +265,7 @@ pub fn tcx_programs(ifindex: u32, point: HookPoint) -> io::Result<Vec<ProgramAt>
     let direction = match point {
         HookPoint::TcIngress => TcAttachType::Ingress,
         HookPoint::TcEgress => TcAttachType::Egress,
-        HookPoint::Xdp => return Ok(Vec::new()),
+        HookPoint::Xdp | HookPoint::XdpGeneric => return Ok(Vec::new()),
     };
     let (_, programs) =
         SchedClassifier::query_tcx(&device_name(ifindex)?, direction).map_err(io::Error::other)?;

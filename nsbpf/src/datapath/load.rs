@@ -83,7 +83,7 @@ impl ProgramIds {
         match point {
             HookPoint::TcIngress => self.tc_ingress,
             HookPoint::TcEgress => self.tc_egress,
-            HookPoint::Xdp => self.xdp,
+            HookPoint::Xdp | HookPoint::XdpGeneric => self.xdp,
         }
     }
 }
@@ -107,7 +107,7 @@ pub(super) fn io_error(
 fn ingress(hook: IngressHook) -> (&'static str, &'static str) {
     match hook {
         IngressHook::Tc => (TC_INGRESS, XDP_INGRESS),
-        IngressHook::Xdp => (XDP_INGRESS, TC_INGRESS),
+        IngressHook::Xdp | IngressHook::XdpGeneric => (XDP_INGRESS, TC_INGRESS),
     }
 }
 
@@ -157,7 +157,7 @@ impl Programs {
         let (mut tc_ingress, mut xdp_ingress) = (None, None);
         match datapath.ingress {
             IngressHook::Tc => tc_ingress = Some(open_tc(TC_INGRESS)?),
-            IngressHook::Xdp => {
+            IngressHook::Xdp | IngressHook::XdpGeneric => {
                 let program = Xdp::from_pin(pin(XDP_INGRESS), XdpAttachType::Interface)
                     .map_err(program_error("open", XDP_INGRESS))?;
                 xdp_ingress = Some(program);

@@ -27,7 +27,7 @@ pub fn probe(ingress: IngressHook) -> Result<(), Missing> {
     if !loads(ProgramType::SchedClassifier) {
         return lacks("eBPF programs for tc", "CONFIG_BPF_SYSCALL=y and CONFIG_NET_CLS_BPF");
     }
-    if ingress == IngressHook::Xdp && !loads(ProgramType::Xdp) {
+    if ingress != IngressHook::Tc && !loads(ProgramType::Xdp) {
         return lacks("XDP programs", "CONFIG_BPF_SYSCALL=y");
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::programs::{SchedClassifier, Xdp};
+use aya::programs::{SchedClassifier, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 
 use super::load::{TC_EGRESS, TC_INGRESS, XDP_INGRESS, program_error};
@@ -49,7 +49,7 @@ impl Trial {
     /// Attaches it to an interface of the calling thread's namespace, in the
     /// driver and by a link of its own, as labs do, and detaches it again.
     pub fn attach_xdp(&mut self, ifindex: u32) -> Result<(), DatapathError> {
-        link::attach_xdp(self.xdp_mut()?, ifindex).map(drop)
+        link::attach_xdp(self.xdp_mut()?, ifindex, XdpMode::Driver).map(drop)
     }
 
     fn tc_mut(&mut self, name: &'static str) -> Result<&mut SchedClassifier, DatapathError> {

@@ -280,6 +280,7 @@ fn interface(id: &InterfaceId, number: u16, veth: &Veth, state: &State) -> Inter
         hooks: [
             (HookPoint::TcIngress, "tc ingress"),
             (HookPoint::Xdp, "XDP"),
+            (HookPoint::XdpGeneric, "generic XDP"),
             (HookPoint::TcEgress, "tc egress"),
         ]
         .into_iter()

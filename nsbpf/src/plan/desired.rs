@@ -217,7 +217,7 @@ impl Desired<'_> {
         if let Some(ingress) = settings.ingress {
             for point in [HookPoint::ingress(ingress), HookPoint::TcEgress] {
                 let (id, device) = (id.clone(), behind.clone());
-                let attach = (point != HookPoint::Xdp).then_some(settings.attach);
+                let attach = (!point.is_xdp()).then_some(settings.attach);
                 self.add(Object::Hook(Hook { id, device, point, attach, current: true }));
             }
         }

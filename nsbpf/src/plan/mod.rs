@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use crate::lab::{IPV6_MIN_MTU, InterfaceId, LinkId, Name};
 use crate::state::{
-    Address, Bridge, Datapath, End, Far, ForeignProgram, Hook, HookPoint, Key, NetnsProgress,
-    Object, Objects, Owner, Place, Route, State, Stray, Veth,
+    Address, Bridge, Datapath, End, Far, ForeignProgram, Hook, Key, NetnsProgress, Object, Objects,
+    Owner, Place, Route, State, Stray, Veth,
 };
 
 pub use desired::{Settings, desired};
@@ -373,7 +373,7 @@ fn refuse_conflicts(wanted: &Objects, state: &State) -> Result<(), PlanError> {
                     }
                 }
             }
-            Object::Hook(Hook { id, point: HookPoint::Xdp, .. }) => {
+            Object::Hook(Hook { id, point, .. }) if point.is_xdp() => {
                 if let Some(program) = state.foreign_xdp.get(id) {
                     let (of, program) = (id.clone(), program.clone());
                     return Err(PlanError::XdpTaken { device: behind(wanted, id), of, program });

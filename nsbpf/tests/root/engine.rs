@@ -218,10 +218,17 @@ fn drift() -> Result<(), Failed> {
 fn switch_hook() -> Result<(), Failed> {
     let lab = quickstart();
     let up = Up::new(&lab);
-    let has_xdp = || !ip_json(&["link", "show", "vnet0-eth0"])[0]["xdp"].is_null();
-    for ingress in [IngressHook::Tc, IngressHook::Xdp, IngressHook::Tc] {
+    let mode = || ip_json(&["link", "show", "vnet0-eth0"])[0]["xdp"]["mode"].as_u64();
+    // `XDP_ATTACHED_DRV` and `XDP_ATTACHED_SKB` of `linux/if_link.h`.
+    for (ingress, wanted) in [
+        (IngressHook::Tc, None),
+        (IngressHook::Xdp, Some(1)),
+        (IngressHook::XdpGeneric, Some(2)),
+        (IngressHook::Xdp, Some(1)),
+        (IngressHook::Tc, None),
+    ] {
         up.converge(&lab, ingress);
-        assert_eq!(has_xdp(), ingress == IngressHook::Xdp);
+        assert_eq!(mode(), wanted);
         assert_eq!(up.converge(&lab, ingress).steps, 0);
     }
     up.down();

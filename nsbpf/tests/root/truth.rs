@@ -20,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("truth::udp_ipv4_under_tc", || udp_is_exact(IngressHook::Tc, V4)),
     ("truth::udp_ipv4_under_xdp", || udp_is_exact(IngressHook::Xdp, V4)),
     ("truth::udp_ipv6_under_tc", || udp_is_exact(IngressHook::Tc, V6)),
+    ("truth::udp_ipv4_under_generic_xdp", || udp_is_exact(IngressHook::XdpGeneric, V4)),
+    ("truth::udp_ipv6_under_generic_xdp", || udp_is_exact(IngressHook::XdpGeneric, V6)),
     ("truth::udp_ipv6_under_xdp", || udp_is_exact(IngressHook::Xdp, V6)),
     ("truth::segmentation_offload_under_tc", || gso_is_exact(IngressHook::Tc)),
     ("truth::segmentation_offload_under_xdp", || gso_is_exact(IngressHook::Xdp)),

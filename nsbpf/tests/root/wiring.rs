@@ -36,7 +36,7 @@ fn peers_by(hook: IngressHook, arguments: &[&str]) -> Result<(), Failed> {
     let text = match hook {
         IngressHook::Tc => PEERS.to_owned(),
         // XDP takes no jumbo frames.
-        IngressHook::Xdp => PEERS.replace("9000", "1400"),
+        IngressHook::Xdp | IngressHook::XdpGeneric => PEERS.replace("9000", "1400"),
     };
     let peers = lab(&text);
     let up = Up::new(&peers);

@@ -14,10 +14,10 @@ use crate::{command, privilege, run::NoRoot};
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Rounds that count
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
     /// For how long frames are sent in a round
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 400,
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 80,
         value_parser = clap::value_parser!(u16).range(1..))]
     round: u16,
     /// Flows that the frames are of
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Ports that are attached and read; the targets are for 1,000
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..=1000))]
     ports: u16,
-    /// The same as `--rounds 3 --round 200 --ports 100`
+    /// The same as `--rounds 10 --round 80 --ports 100`
     #[arg(long, conflicts_with_all = ["rounds", "round", "ports"])]
     quick: bool,
     /// Also write all that was measured to a file, as JSON
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { rounds, round, flows, ports, quick, json, nsbpf } = arguments;
-    let (rounds, round, ports) = if *quick { (3, 200, 100) } else { (*rounds, *round, *ports) };
+    let (rounds, round, ports) = if *quick { (10, 80, 100) } else { (*rounds, *round, *ports) };
     let program = match nsbpf {
         Some(program) => fs::canonicalize(program).context("find the nsbpf to measure")?,
         None => nsbpf::build()?,

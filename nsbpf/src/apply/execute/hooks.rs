@@ -28,7 +28,7 @@ fn tc_hook(point: HookPoint) -> Option<TcHook> {
     match point {
         HookPoint::TcIngress => Some(TcHook::Ingress),
         HookPoint::TcEgress => Some(TcHook::Egress),
-        HookPoint::Xdp => None,
+        HookPoint::Xdp | HookPoint::XdpGeneric => None,
     }
 }
 

@@ -99,9 +99,11 @@ impl Seen<'_> {
         if *xdp_program == 0 {
             return Ok(());
         }
-        let linked = datapath::linked_program(store, HookPoint::Xdp, device.number);
-        if linked == Some(*xdp_program) {
-            found(HookPoint::Xdp, None, linked == ids.xdp);
+        let linked = [HookPoint::Xdp, HookPoint::XdpGeneric].into_iter().find(|point| {
+            datapath::linked_program(store, *point, device.number) == Some(*xdp_program)
+        });
+        if let Some(point) = linked {
+            found(point, None, Some(*xdp_program) == ids.xdp);
         } else {
             let (id_of_it, name) = (*xdp_program, datapath::program_name(*xdp_program));
             foreign_xdp.insert(id.clone(), ForeignProgram { id: id_of_it, name });

@@ -57,7 +57,7 @@ impl HookReport {
         let tc = match point {
             HookPoint::TcIngress => Some((TcHook::Ingress, datapath::TC_INGRESS)),
             HookPoint::TcEgress => Some((TcHook::Egress, datapath::TC_EGRESS)),
-            HookPoint::Xdp => None,
+            HookPoint::Xdp | HookPoint::XdpGeneric => None,
         };
         if *point == HookPoint::TcIngress
             && let Some(ForeignProgram { id, name }) = state.foreign_xdp.get(id)
@@ -90,11 +90,12 @@ impl HookReport {
             point: match point {
                 HookPoint::TcIngress => "tc ingress",
                 HookPoint::TcEgress => "tc egress",
-                HookPoint::Xdp => "XDP",
+                HookPoint::Xdp | HookPoint::XdpGeneric => "XDP",
             },
             way: match attach {
                 Some(Attach::Clsact) => "clsact",
                 Some(Attach::Tcx) => "tcx",
+                None if *point == HookPoint::XdpGeneric => "xdp generic",
                 None => "xdp native",
             },
             program,

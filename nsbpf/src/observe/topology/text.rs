@@ -17,6 +17,7 @@ impl Topology {
             let hook = match ingress {
                 IngressHook::Tc => "tc",
                 IngressHook::Xdp => "XDP",
+                IngressHook::XdpGeneric => "generic XDP",
             };
             let _ = write!(text, ", counted at {hook} ingress and tc egress");
         }
