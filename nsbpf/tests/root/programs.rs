@@ -1,10 +1,11 @@
 //! Each program alone, on crafted frames (`BPF_PROG_TEST_RUN`): what it
 //! returns, what it parsed, what it counted, and that it left the frame alone.
 
+mod budgets;
 mod frames;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues};
-use aya::programs::{Program, ProgramInfo, SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya::programs::{Program, TestRun, TestRunOptions};
 use std::sync::Mutex;
 
 use aya::util::nr_cpus;
@@ -35,13 +36,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("programs::segments_are_counted", segments_are_counted),
     ("programs::an_unknown_interface_is_passed_uncounted", unknown_interface),
     ("programs::what_is_not_counted_is_logged_on_demand", logs_on_demand),
-    ("programs::budgets_are_kept", budgets),
+    ("programs::budgets_are_kept", budgets::instructions),
+    ("programs::budgets_of_stack_are_kept", budgets::stack),
 ];
 
-/// Verified instructions of a program at most.
-const INSTRUCTIONS: u32 = 200_000;
-/// Time for loading all of them at most: twice the budget, for a busy machine.
-const LOAD_MILLISECONDS: u128 = 600;
 /// In a test run the packet comes from the loopback interface.
 const LOOPBACK: u32 = 1;
 /// `TC_ACT_UNSPEC`: the next program decides.
@@ -350,34 +348,6 @@ fn logs_on_demand() -> Result<(), Failed> {
         }
     }
     Ok(())
-}
-
-fn budgets() -> Result<(), Failed> {
-    let start = std::time::Instant::now();
-    // All that can be on.
-    let all = Switches { guard: true, direct_links: true, ..Switches::default() };
-    let ebpf = load(&all)?;
-    let took = start.elapsed().as_millis();
-    assert!(took < LOAD_MILLISECONDS || is_emulated(), "loading took {took} ms");
-    for (name, program) in ebpf.programs() {
-        let info = match program {
-            Program::SchedClassifier(program) => SchedClassifier::info(program)?,
-            Program::Xdp(program) => Xdp::info(program)?,
-            other => panic!("a program of kind {:?}", other.prog_type()),
-        };
-        let Some(count) = ProgramInfo::verified_instruction_count(&info) else {
-            println!("{name}: this kernel, older than 5.16, does not tell");
-            continue;
-        };
-        println!("{name}: {count} verified instructions");
-        assert!(count <= INSTRUCTIONS, "{name}: {count} verified instructions");
-    }
-    Ok(())
-}
-
-/// Whether the processor is one of qemu's, whose time is not to be compared.
-fn is_emulated() -> bool {
-    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|about| about.contains("QEMU TCG CPU"))
 }
 
 /// Scratch memory is a CPU's own.
