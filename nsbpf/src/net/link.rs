@@ -12,6 +12,7 @@ use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, Link
 
 use super::netns::NetNs;
 use super::socket::{Netlink, NetlinkError, Request};
+use crate::state::BridgeOptions;
 
 /// Interface index of the loopback interface in every namespace
 /// (`loopback_net_init`, Linux 6.18).
@@ -52,33 +53,20 @@ pub struct Link {
     pub xdp_program: u32,
 }
 
-/// How a bridge switches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BridgeOptions {
-    /// Whether it takes part in the spanning tree protocol.
-    pub stp: bool,
-    /// Time that a port listens, and then learns, in hundredths of a second.
-    pub forward_delay: u32,
-    /// Whether it looks at VLANs.
-    pub vlan_filtering: bool,
-}
-
-impl BridgeOptions {
-    /// `before` says how the bridge is now: a kernel without VLAN filtering refuses
-    /// to be told about it at all.
-    fn apply(
-        self,
-        before: Self,
-        builder: LinkMessageBuilder<LinkBridge>,
-    ) -> LinkMessageBuilder<LinkBridge> {
-        let Self { stp, forward_delay, vlan_filtering } = self;
-        let stp = if stp { BridgeStpState::KernelStp } else { BridgeStpState::Disabled };
-        let builder = builder.forward_delay(forward_delay).stp_state(stp);
-        if vlan_filtering == before.vlan_filtering {
-            return builder;
-        }
-        builder.vlan_filtering(vlan_filtering)
+/// `before` says how the bridge is now: a kernel without VLAN filtering refuses to
+/// be told about it at all.
+fn switching(
+    before: BridgeOptions,
+    options: BridgeOptions,
+    builder: LinkMessageBuilder<LinkBridge>,
+) -> LinkMessageBuilder<LinkBridge> {
+    let BridgeOptions { stp, forward_delay, vlan_filtering } = options;
+    let stp = if stp { BridgeStpState::KernelStp } else { BridgeStpState::Disabled };
+    let builder = builder.forward_delay(forward_delay).stp_state(stp);
+    if vlan_filtering == before.vlan_filtering {
+        return builder;
     }
+    builder.vlan_filtering(vlan_filtering)
 }
 
 /// What either kind of link is born with.
@@ -113,7 +101,7 @@ impl Birth<'_> {
 pub fn create_bridge(birth: &Birth<'_>, options: BridgeOptions) -> Request {
     let builder = birth.apply(LinkMessageBuilder::<LinkBridge>::new(birth.name));
     Request::create(RouteNetlinkMessage::NewLink(
-        options.apply(BridgeOptions::default(), builder).build(),
+        switching(BridgeOptions::default(), options, builder).build(),
     ))
 }
 
@@ -122,7 +110,7 @@ pub fn create_bridge(birth: &Birth<'_>, options: BridgeOptions) -> Request {
 pub fn set_bridge_options(ifindex: u32, before: BridgeOptions, options: BridgeOptions) -> Request {
     let builder = LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge);
     // RTM_SETLINK takes no options of a kind (`rtnl_setlink`, Linux 6.18).
-    let message = options.apply(before, builder.index(ifindex)).build();
+    let message = switching(before, options, builder.index(ifindex)).build();
     Request::change(RouteNetlinkMessage::NewLink(message))
 }
 

@@ -167,7 +167,7 @@ impl Topology {
 }
 
 fn bridge(bridge: &Bridge, ports: &[(InterfaceId, u16, &Veth)], state: &State) -> BridgeReport {
-    let Bridge { name, place, number: _, end, up, options } = bridge;
+    let Bridge { name, place, number: _, end, up, options, netfilter: _ } = bridge;
     let on_it = |veth: &Veth| match &veth.far {
         Far::Port(port) => port.bridge.as_ref() == Some(name),
         Far::Peer(_) => false,

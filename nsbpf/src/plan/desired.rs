@@ -139,8 +139,8 @@ impl Desired<'_> {
                 stp: *stp,
                 forward_delay: u32::from(*forward_delay) * 100,
                 vlan_filtering: vlan.is_some(),
-                netfilter: false,
             },
+            netfilter: false,
         };
         let device = made.device();
         self.add(Object::Bridge(made));

@@ -279,7 +279,7 @@ fn alters(from: &Object, to: &Object) -> bool {
     match (from, to) {
         (Object::Netns(from), Object::Netns(_)) => from.progress == NetnsProgress::Unpublished,
         (Object::Bridge(from), Object::Bridge(to)) => {
-            let Bridge { name: _, place, number, end, up: _, options: _ } = from;
+            let Bridge { name: _, place, number, end, up: _, options: _, netfilter: _ } = from;
             *place == to.place
                 && *number == to.number
                 && end.name == to.end.name

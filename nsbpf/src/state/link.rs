@@ -61,10 +61,14 @@ pub struct Bridge {
     pub up: bool,
     /// How it switches.
     pub options: BridgeOptions,
+    /// Whether its packets pass the namespace's firewall (`br_netfilter`). Looked
+    /// at only in namespaces that the lab made: elsewhere it is their owner's, and
+    /// `false` here.
+    pub netfilter: bool,
 }
 
 /// How a bridge switches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BridgeOptions {
     /// Whether it takes part in the spanning tree protocol.
     pub stp: bool,
@@ -72,10 +76,6 @@ pub struct BridgeOptions {
     pub forward_delay: u32,
     /// Whether it looks at VLANs.
     pub vlan_filtering: bool,
-    /// Whether its packets pass the namespace's firewall (`br_netfilter`). Looked
-    /// at only in namespaces that the lab made: elsewhere it is their owner's, and
-    /// `false` here.
-    pub netfilter: bool,
 }
 
 /// A veth pair.

@@ -19,12 +19,12 @@ use crate::state::{Bridge, BridgeOptions, Device, End, Far, Object, Place, Veth}
 impl Executor<'_> {
     pub(super) fn add_bridge(&mut self, step: &Step, bridge: &Bridge) -> Result<(), ApplyError> {
         let slot = self.slot(step)?;
-        let Bridge { name, place, number, end, up: _, options } = bridge;
+        let Bridge { name, place, number, end, up: _, options, netfilter: _ } = bridge;
         let ifindex = slot.ifindex(*number);
         let identity = alias(self.store.lab(), &LinkId::Bridge(name.clone()));
         let mut create = Requests::default();
         let birth = birth(end, slot, *number);
-        create.push(step, place, link::create_bridge(&birth, switching(*options)));
+        create.push(step, place, link::create_bridge(&birth, *options));
         create.send(&mut self.sockets).map_err(|error| no_vlans(step, *options, error))?;
         self.netfilter_off(step, place)?;
         let mut finish = Requests::default();
@@ -42,13 +42,13 @@ impl Executor<'_> {
         bridge: &Bridge,
     ) -> Result<(), ApplyError> {
         let slot = self.slot(step)?;
-        let Bridge { name: _, place, number, end, up: _, options } = bridge;
+        let Bridge { name: _, place, number, end, up: _, options, netfilter: _ } = bridge;
         let ifindex = slot.ifindex(*number);
         self.netfilter_off(step, place)?;
         let mut requests = Requests::default();
         requests.push(step, place, link::set_basics(ifindex, end.mac, end.mtu, end.group));
-        let before = switching(from.options);
-        let request = link::set_bridge_options(ifindex, before, switching(*options));
+        let before = from.options;
+        let request = link::set_bridge_options(ifindex, before, *options);
         requests.push(step, place, request);
         requests.push(step, place, link::set_up(ifindex));
         requests.send(&mut self.sockets).map_err(|error| no_vlans(step, *options, error))
@@ -233,11 +233,6 @@ fn no_vlans(step: &Step, options: BridgeOptions, error: ApplyError) -> ApplyErro
         return failed(step, Cause::NoVlanFiltering);
     }
     error
-}
-
-fn switching(options: BridgeOptions) -> link::BridgeOptions {
-    let BridgeOptions { stp, forward_delay, vlan_filtering, netfilter: _ } = options;
-    link::BridgeOptions { stp, forward_delay, vlan_filtering }
 }
 
 /// Names a link that only switches, and has no IPv6 addresses of its own.

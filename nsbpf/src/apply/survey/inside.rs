@@ -132,7 +132,7 @@ fn netfilter(devices: &Devices<'_>, opened: &Opened, objects: &mut Objects) -> R
     let netfilter = opened.netns.run(sysctl::bridge_netfilter)??;
     for name in bridges {
         if let Some(Object::Bridge(bridge)) = objects.get_mut(&Key::Bridge(name.clone())) {
-            bridge.options.netfilter = netfilter;
+            bridge.netfilter = netfilter;
         }
     }
     Ok(())

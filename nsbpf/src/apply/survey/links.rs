@@ -12,8 +12,7 @@ use crate::lab::{InterfaceId, InterfaceName, LinkId};
 use crate::net::Netlink;
 use crate::net::link::{self, Link};
 use crate::state::{
-    Bridge, BridgeOptions, BridgePort, Device, End, Far, Flood, Object, Owner, Peer, Place, State,
-    Stray, Up, Veth,
+    Bridge, BridgePort, Device, End, Far, Flood, Object, Owner, Peer, Place, State, Stray, Up, Veth,
 };
 use crate::store::Store;
 
@@ -175,19 +174,18 @@ impl Assembly {
 
     fn bridges(&mut self, state: &mut State) {
         for (name, Seen { place, link, number, .. }) in std::mem::take(&mut self.bridges) {
-            let link::BridgeOptions { stp, forward_delay, vlan_filtering } = link.bridge;
-            let options = BridgeOptions { stp, forward_delay, vlan_filtering, netfilter: false };
             let bridge = Bridge {
                 name: name.clone(),
                 place,
                 number: number.unwrap_or_default(),
                 end: end(&link),
                 up: link.up,
-                options,
+                options: link.bridge,
+                netfilter: false,
             };
             self.known.push(Known {
                 of: LinkId::Bridge(name.clone()),
-                filtering: vlan_filtering.then_some(name),
+                filtering: link.bridge.vlan_filtering.then_some(name),
                 device: bridge.device(),
                 counts_for: None,
                 xdp_program: link.xdp_program,

@@ -5,7 +5,7 @@ use aya_obj::generated::bpf_insn;
 use libtest_mimic::Failed;
 use nsbpf::datapath::OBJECT;
 
-use super::{LOOPBACK, Switches, load};
+use super::{Switches, load};
 
 /// Verified instructions of a program at most.
 const INSTRUCTIONS: u32 = 200_000;
