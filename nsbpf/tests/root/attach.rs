@@ -185,17 +185,24 @@ fn by_command() -> Result<(), Failed> {
     };
     let pins = Path::new("/run/nsbpf/labs/truth/bpf/datapath");
     let linked = || pins.join("tcx_egress_link_1").exists();
-    up(&[]);
+    up(&["--attach", "clsact"]);
     assert!(!linked());
+    // Who has no wish keeps what there is.
+    assert!(up(&[]).contains("nothing to change"));
     let moved = up(&["--attach", "tcx"]);
     assert!(moved.contains("truth: programs replaced in place, counters kept\n"), "{moved}");
     assert!(linked());
     assert!(up(&["--attach", "tcx"]).contains("nothing to change"));
     assert_eq!(run(&["plan", path, "--attach", "clsact"]).code, Some(3));
-    // What there is a choice of is clsact.
-    up(&[]);
+    assert!(up(&[]).contains("nothing to change"));
+    up(&["--attach", "clsact"]);
     assert!(!linked());
-    assert!(up(&["--attach", "clsact"]).contains("nothing to change"));
+    assert_eq!(run(&["down", "truth"]).code, Some(0));
+    // What there is a choice of is TCX, if its waits can be hurried.
+    up(&[]);
+    let is_off = |path| std::fs::read_to_string(path).is_ok_and(|text| text == "0\n");
+    assert_eq!(linked(), is_off("/sys/kernel/rcu_normal"));
+    assert!(is_off("/sys/kernel/rcu_expedited"));
     assert_eq!(run(&["down", "truth"]).code, Some(0));
     Ok(())
 }

@@ -26,7 +26,7 @@ fn printed() -> Result<(), Failed> {
     let path = folder.path().join("lab.yaml");
     std::fs::write(&path, LAB)?;
     let path = path.to_str().ok_or("a path")?;
-    assert_eq!(run(&["up", path, "--kernel-log"]).code, Some(0));
+    assert_eq!(run(&["up", path, "--kernel-log", "--attach", "clsact"]).code, Some(0));
     let index = place_that_is_no_port();
     let mut child = nsbpf(&["log", "truth"]).stdout(Stdio::piped()).spawn()?;
     let out = BufReader::new(child.stdout.take().ok_or("a pipe")?);

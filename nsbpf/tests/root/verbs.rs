@@ -43,6 +43,9 @@ fn up_stays() -> Result<(), Failed> {
 fn second_up() -> Result<(), Failed> {
     const WRITTEN_TO: [Kind; 6] =
         [Kind::Netlink, Kind::Mount, Kind::File, Kind::Sysctl, Kind::Bpf, Kind::Namespace];
+    /// Maps, programs and BTF that aya makes to find out what the kernel can. They
+    /// last no longer than the process, unless pinned or attached, which is seen.
+    const TRIED: [&str; 3] = ["bpf command 0", "bpf command 5", "bpf command 18"];
     let router = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
     for settings in [&[][..], &["--hook", "xdp"]] {
         let up = [&["up", router], settings].concat();
@@ -55,7 +58,8 @@ fn second_up() -> Result<(), Failed> {
         let second = trace(&up);
         assert!(second.status.success(), "{}", second.err);
         assert!(second.out.contains("nothing to change"), "{}", second.out);
-        let writes: Vec<String> = second.writes.iter().map(ToString::to_string).collect();
+        let writes = second.writes.iter().map(ToString::to_string);
+        let writes: Vec<String> = writes.filter(|write| !TRIED.contains(&&**write)).collect();
         assert!(writes.is_empty(), "it wrote:\n{}", writes.join("\n"));
         ran(&["down", "router"]);
     }
