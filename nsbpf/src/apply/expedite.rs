@@ -20,6 +20,7 @@ use crate::plan::Step;
 use crate::state::{Attach, Object};
 use crate::store::Store;
 
+const NO_FOLLOW: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 const SWITCH: &str = "/sys/kernel/rcu_expedited";
 /// Who set this wants no processor disturbed, and it wins over the switch.
 const NORMAL_ONLY: &str = "/sys/kernel/rcu_normal";
@@ -42,11 +43,39 @@ pub(super) fn is_possible() -> bool {
         && rustix::fs::access(SWITCH, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// Puts back what a killed command left.
+/// Puts back what a killed command left. Who still holds the note is alive.
 pub fn recover_grace_periods() {
-    if fs::metadata(Store::expedited_note()).is_ok_and(|note| note.len() > 0) {
-        drop(Expedited::begin());
+    if let Err(error) = try_recover() {
+        log::warn!("{SWITCH} may be on still and should be 0: {error}");
     }
+}
+
+fn try_recover() -> io::Result<()> {
+    let path = Store::expedited_note();
+    let mut note = match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        note => note?,
+    };
+    match flock(&note, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+        locked => locked?,
+    }
+    if !is_at(&note, &path) {
+        return Ok(());
+    }
+    let mut noted = String::new();
+    note.read_to_string(&mut noted)?;
+    if !noted.is_empty() {
+        fs::write(SWITCH, "0")?;
+    }
+    fs::remove_file(path)
+}
+
+/// Whether an open file is the one that is there now.
+fn is_at(file: &File, path: &Path) -> bool {
+    let inodes =
+        [fs::symlink_metadata(path), file.metadata()].map(|about| about.map(|about| about.ino()));
+    matches!(inodes, [Ok(there), Ok(open)] if there == open)
 }
 
 impl Expedited {
@@ -92,16 +121,14 @@ impl Expedited {
 /// waited for may be no longer there.
 fn open_locked() -> io::Result<File> {
     let path = Store::expedited_note();
-    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let note = options.custom_flags(no_follow).open(&path)?;
+        let note = options.custom_flags(NO_FOLLOW).open(&path)?;
         match flock(&note, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                let here = fs::symlink_metadata(&path).map(|there| there.ino());
-                if here.is_ok_and(|inode| note.metadata().is_ok_and(|note| note.ino() == inode)) {
+                if is_at(&note, &path) {
                     return Ok(note);
                 }
             }

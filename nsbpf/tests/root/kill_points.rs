@@ -37,10 +37,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("kill_points::down_cleans_up_after_a_killed_edit", edit_down),
     ("kill_points::up_goes_on_after_a_killed_switch_of_hooks", switch_up),
     ("kill_points::up_goes_on_after_a_killed_switch_to_tcx", || {
-        moved_up(&[], &["--attach", "tcx"])
+        moved_up(&["--attach", "clsact"], &["--attach", "tcx"])
     }),
     ("kill_points::up_goes_on_after_a_killed_switch_to_clsact", || {
-        moved_up(&["--attach", "tcx"], &[])
+        moved_up(&["--attach", "tcx"], &["--attach", "clsact"])
     }),
     ("kill_points::up_goes_on_after_a_killed_replacement", replaced_up),
 ];
