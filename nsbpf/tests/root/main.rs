@@ -20,10 +20,13 @@ mod command;
 mod doctor;
 mod edits;
 mod engine;
+mod exact;
 mod exec;
+mod expedite;
 mod foreign;
 mod forwarding;
 mod gc;
+mod guard;
 mod guests;
 mod isolation;
 mod kill_points;
@@ -62,6 +65,9 @@ fn main() {
         truth::TESTS,
         attach::TESTS,
         upgrade::TESTS,
+        exact::TESTS,
+        guard::TESTS,
+        expedite::TESTS,
         foreign::TESTS,
         log::TESTS,
         verbs::TESTS,

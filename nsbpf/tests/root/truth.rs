@@ -78,6 +78,10 @@ impl Ground {
         Self { up, reader, ports, a: netns("a"), b: netns("b") }
     }
 
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        self.ports
+    }
+
     pub(crate) fn read(&self) -> [PortStats; 2] {
         self.ports.map(|port| self.reader.read(port).expect("read a counter"))
     }
