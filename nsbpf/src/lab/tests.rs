@@ -360,6 +360,15 @@ fn what_cannot_be_wired() {
             "`net.ipv4.ip_forward` is 1 already; `router: true` says so",
         ),
         (
+            "bridges: { b: {} }\nnamespaces: { a: { interfaces: { e: { bridge: b, guard: ip } } } }",
+            "`ip` says nothing about a guard; write `true`, `false`, or `mac`",
+        ),
+        (
+            "bridges: { b: {} }\nnamespaces:\n  \
+             a: { router: true, interfaces: { e: { bridge: b, guard: true } } }",
+            "a/e is a router's, which sends what others have the addresses of; write `guard: mac`",
+        ),
+        (
             "namespaces: { a: { sysctls: { net.ipv4.tcp_ecn: } } }",
             "`net.ipv4.tcp_ecn` has no value",
         ),
@@ -403,4 +412,19 @@ fn what_is_handed_out_is_apart_from_what_is_written() {
             "z/e 10.0.0.5/29"
         ]
     );
+}
+
+#[test]
+fn a_guard_is_on_off_or_of_the_mac_address() {
+    let guard = |said: &str| {
+        let text = format!(
+            "name: g\nbridges: {{ b: {{}} }}\n\
+             namespaces: {{ a: {{ interfaces: {{ e: {{ bridge: b, guard: {said} }} }} }} }}"
+        );
+        Lab::parse(&text, "test").unwrap().namespaces[0].interfaces[0].guard
+    };
+    assert_eq!(guard("true"), Some(Guard::Addresses));
+    assert_eq!(guard("mac"), Some(Guard::Mac));
+    assert_eq!(guard("false"), None);
+    assert_eq!(guard(""), None);
 }
