@@ -167,7 +167,7 @@ fn load_head(data: usize, end: usize) -> Option<[u64; 3]> {
     if start + 24 > end {
         return None;
     }
-    Some([load_u64(start), load_u64(start + 8), load_u64(start + 16)])
+    Some([load_8(start), load_8(start + 8), load_8(start + 16)])
 }
 
 /// Reads `N` bytes at an offset, if they lie before `end`.
@@ -185,23 +185,23 @@ fn load_direct<const N: usize>(data: usize, end: usize, offset: u16) -> Option<[
     let mut at = 0;
     // Without loops: the compiler would keep one, and the bytes on the stack.
     if N - at >= 8 {
-        bytes[at..at + 8].copy_from_slice(&load_u64(start + at).to_ne_bytes());
+        bytes[at..at + 8].copy_from_slice(&load_8(start + at).to_le_bytes());
         at += 8;
     }
     if N - at >= 8 {
-        bytes[at..at + 8].copy_from_slice(&load_u64(start + at).to_ne_bytes());
+        bytes[at..at + 8].copy_from_slice(&load_8(start + at).to_le_bytes());
         at += 8;
     }
     if N - at >= 4 {
-        bytes[at..at + 4].copy_from_slice(&load_u32(start + at).to_ne_bytes());
+        bytes[at..at + 4].copy_from_slice(&load_4(start + at).to_le_bytes()[..4]);
         at += 4;
     }
     if N - at >= 2 {
-        bytes[at..at + 2].copy_from_slice(&load_u16(start + at).to_ne_bytes());
+        bytes[at..at + 2].copy_from_slice(&load_2(start + at).to_le_bytes()[..2]);
         at += 2;
     }
     if N > at {
-        bytes[at] = load_u8(start + at);
+        bytes[at] = load_1(start + at).to_le_bytes()[0];
     }
     Some(bytes)
 }
@@ -228,11 +228,11 @@ fn opaque(mut value: usize) -> usize {
 
 /// Loads through packet pointers, written out so that a whole word is one
 /// instruction whatever the alignment: as plain reads of bytes they would be as
-/// many instructions as bytes.
+/// many instructions as bytes. The rest of the register is 0.
 macro_rules! load {
-    ($name:ident, $type:ty, $template:literal) => {
+    ($name:ident, $template:literal) => {
         #[inline(always)]
-        fn $name(address: usize) -> $type {
+        fn $name(address: usize) -> u64 {
             let value: u64;
             // SAFETY: the caller compared the address with the packet's end, and
             // the verifier checks that it did. What is there is read before
@@ -240,14 +240,12 @@ macro_rules! load {
             unsafe {
                 asm!($template, out(reg) value, in(reg) address, options(pure, nomem, nostack));
             }
-            #[expect(clippy::cast_possible_truncation, reason = "the load leaves the rest 0")]
-            let value = value as $type;
             value
         }
     };
 }
 
-load!(load_u8, u8, "{0} = *(u8 *)({1} + 0)");
-load!(load_u16, u16, "{0} = *(u16 *)({1} + 0)");
-load!(load_u32, u32, "{0} = *(u32 *)({1} + 0)");
-load!(load_u64, u64, "{0} = *(u64 *)({1} + 0)");
+load!(load_1, "{0} = *(u8 *)({1} + 0)");
+load!(load_2, "{0} = *(u16 *)({1} + 0)");
+load!(load_4, "{0} = *(u32 *)({1} + 0)");
+load!(load_8, "{0} = *(u64 *)({1} + 0)");
