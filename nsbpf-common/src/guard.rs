@@ -41,7 +41,10 @@ impl OwnAddress {
     }
 }
 
-/// ICMPv6 types (RFC 4861) that tell a link-layer address.
+/// ICMPv6 types (RFC 4861) that only a router sends.
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT: u8 = 137;
+/// Those that tell a link-layer address.
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// Their options that hold one: source and target link-layer address.
@@ -137,20 +140,30 @@ fn ipv6<P: Packet + ?Sized>(
     {
         return Err(Reason::SpoofedAddress);
     }
+    // More extension headers than are followed, or fewer than are told: what lies
+    // behind them is unknown.
+    if headers.protocol == protocol::UNKNOWN {
+        return Err(Reason::SpoofedNeighbour);
+    }
     if headers.protocol != protocol::ICMPV6 || matches!(headers.fragment(), Fragment::Later) {
         return Ok(());
     }
     let start = headers.transport_offset;
-    let Some([kind]) = packet.load::<1>(start) else { return Ok(()) };
-    if kind == NEIGHBOUR_ADVERTISEMENT {
+    let Some([kind]) = packet.load::<1>(start) else { return Err(Reason::SpoofedNeighbour) };
+    match kind {
+        ROUTER_ADVERTISEMENT | REDIRECT => return Err(Reason::SpoofedNeighbour),
+        NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT => {}
+        _ => return Ok(()),
+    }
+    // An advertisement is of the sender's own address, and so is the question whether
+    // somebody has that address already.
+    if kind == NEIGHBOUR_ADVERTISEMENT || unspecified {
         let Some(target) = packet.load::<16>(start + 8) else {
             return Err(Reason::SpoofedNeighbour);
         };
         if !owns(&OwnAddress::v6(port, target)) {
             return Err(Reason::SpoofedNeighbour);
         }
-    } else if kind != NEIGHBOUR_SOLICITATION {
-        return Ok(());
     }
     let mut option = start + 24;
     for _ in 0..MAX_OPTIONS {

@@ -43,7 +43,6 @@ const ETHERNET_BYTES: u16 = 14;
 pub(crate) const VLAN_BYTES: u16 = 4;
 const IPV4_BYTES: u16 = 20;
 const IPV6_BYTES: u16 = 40;
-const TCP_BYTES: u16 = 20;
 const UDP_BYTES: u16 = 8;
 
 /// Tags that are read from the frame itself; a third one makes the packet
@@ -102,10 +101,16 @@ pub trait Packet {
 /// How a GSO packet will be cut (`skb_shared_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segmentation {
-    /// Payload bytes of each segment but the last: `gso_size`, not 0.
+    /// Payload bytes of each segment but the last: `gso_size`, not 0; or
+    /// [`BY_FRAGS`](Self::BY_FRAGS).
     pub payload_bytes: u32,
     /// Segments, or 0 when the kernel has not counted them: `gso_segs`.
     pub segments: u32,
+}
+
+impl Segmentation {
+    /// Each segment is as long as it was made, as SCTP does (`GSO_BY_FRAGS`).
+    pub const BY_FRAGS: u32 = 0xffff;
 }
 
 impl Packet for [u8] {
@@ -395,15 +400,12 @@ impl Headers {
         let offset = self.transport_offset;
         let header_bytes = match self.protocol {
             protocol::TCP => match packet.load(offset + 12) {
-                Some([data_offset]) => u16::from(data_offset >> 4) * 4,
-                None => return,
+                Some([data_offset]) if data_offset >> 4 >= 5 => u16::from(data_offset >> 4) * 4,
+                _ => return,
             },
             protocol::UDP => UDP_BYTES,
             _ => return,
         };
-        if header_bytes != UDP_BYTES && header_bytes < TCP_BYTES {
-            return;
-        }
         let Some([source_high, source_low, high, low]) = packet.load(offset) else {
             return;
         };

@@ -124,7 +124,9 @@ pub struct PortConfig {
     direct_peer: u16,
     /// The MAC address that the lab gave the interface.
     pub mac: [u8; 6],
-    reserved: [u8; 6],
+    /// Tells interfaces apart that have the number one after the other.
+    pub identity: [u8; 4],
+    reserved: [u8; 2],
 }
 
 abi!(PortConfig, size = 16, align = 2);
@@ -139,7 +141,13 @@ impl PortConfig {
     /// Of a port whose interface has that MAC address.
     #[must_use]
     pub const fn new(mac: [u8; 6]) -> Self {
-        Self { flags: Self::PRESENT, direct_peer: 0, mac, reserved: [0; 6] }
+        Self { flags: Self::PRESENT, direct_peer: 0, mac, identity: [0; 4], reserved: [0; 2] }
+    }
+
+    /// The same, of an interface that this tells from others.
+    #[must_use]
+    pub const fn of(self, identity: [u8; 4]) -> Self {
+        Self { identity, ..self }
     }
 
     /// The same, with no bridge in between: what it sends enters that port.

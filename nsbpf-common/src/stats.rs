@@ -493,6 +493,13 @@ mod tests {
     }
 
     #[test]
+    fn segments_of_unknown_sizes_have_a_known_sum() {
+        let segmentation = Segmentation { payload_bytes: Segmentation::BY_FRAGS, segments: 3 };
+        let weight = Weight::of_segments([0; 346].as_slice(), 46, segmentation);
+        assert_eq!(weight.cell(), Cell { packets: 3, bytes: 300 + 3 * 46 });
+    }
+
+    #[test]
     fn the_copies_of_all_processors_add_up() {
         let mut one = Direction::default();
         one.count(Class::Arp as usize, Cast::Broadcast, frame(60));

@@ -47,6 +47,11 @@ impl Weight {
             0 => payload.div_ceil(payload_bytes).max(1),
             segments => segments,
         };
+        // The sizes are not told, the sum is.
+        let payload_bytes = match payload_bytes {
+            Segmentation::BY_FRAGS => payload / packets,
+            payload_bytes => payload_bytes,
+        };
         let before_last = (packets - 1).wrapping_mul(payload_bytes);
         Self {
             packets,

@@ -269,6 +269,8 @@ fn settled() -> bool {
 pub struct Port {
     /// Its number.
     pub number: u16,
+    /// Tells its interface from others that had the number before.
+    pub identity: [u8; 4],
     /// The MAC address that the lab gave the interface.
     pub mac: [u8; 6],
     /// The port at the other end of a pair without a bridge.

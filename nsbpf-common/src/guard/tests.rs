@@ -101,7 +101,9 @@ fn neighbour_discovery_tells_of_the_sender_only() {
     let nonce = [14, 1, 0, 0, 0, 0, 0, 0];
     let option = |kind: u8, mac: [u8; 6]| [&[kind, 1], &mac[..]].concat();
     assert_eq!(solicitation(v6(7), &option(1, MAC)), Ok(()));
-    assert_eq!(solicitation([0; 16], &nonce), Ok(()), "duplicate address detection");
+    let own = [[135, 0, 0, 0, 0, 0, 0, 0].as_slice(), &v6(7), &nonce].concat();
+    let own = judged(&icmpv6(group, [0; 16], &[&own]));
+    assert_eq!(own, Ok(()), "duplicate address detection");
     assert_eq!(solicitation(v6(8), &option(1, MAC)), Err(Reason::SpoofedAddress));
     assert_eq!(solicitation(v6(7), &option(1, OTHER_MAC)), Err(Reason::SpoofedNeighbour));
     let second = [nonce.to_vec(), option(1, OTHER_MAC)].concat();
@@ -109,6 +111,13 @@ fn neighbour_discovery_tells_of_the_sender_only() {
     assert_eq!(advertisement(v6(7), &option(2, MAC)), Ok(()));
     assert_eq!(advertisement(v6(8), &option(2, MAC)), Err(Reason::SpoofedNeighbour));
     assert_eq!(advertisement(v6(7), &option(2, OTHER_MAC)), Err(Reason::SpoofedNeighbour));
+    let duplicate = [135, 0, 0, 0, 0, 0, 0, 0];
+    let foreign = judged(&icmpv6(group, [0; 16], &[&duplicate, &v6(9), &nonce]));
+    assert_eq!(foreign, Err(Reason::SpoofedNeighbour), "another's address is not asked for");
+    for kind in [134, 137] {
+        let of_a_router = judged(&icmpv6(group, v6(7), &[&[kind, 0, 0, 0, 0, 0, 0, 0], &[0; 32]]));
+        assert_eq!(of_a_router, Err(Reason::SpoofedNeighbour), "{kind}");
+    }
     // An option of length 0 neither loops for ever nor hides what follows.
     assert_eq!(solicitation(v6(7), &[14, 0, 1, 1]), Ok(()));
 }
@@ -126,4 +135,19 @@ fn what_cannot_be_read_is_refused_and_what_has_no_address_passes() {
     let tags = [0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3, 8, 0];
     let buried = frame(OTHER_MAC, MAC, ethertype::VLAN, &[&tags, &ipv4(MAC, MAC, OTHER)[14..]]);
     assert_eq!(judged(&buried), Err(Reason::SpoofedAddress), "behind three tags");
+}
+
+#[test]
+fn nothing_hides_behind_extension_headers() {
+    for count in [0, 1, 7, 8, 9] {
+        let mut frame = icmpv6(OTHER_MAC, v6(7), &[]);
+        let next = |last: bool| if last { 58 } else { 60 };
+        frame[14 + 6] = next(count == 0);
+        for number in 1..=count {
+            frame.extend([next(number == count), 0, 1, 4, 0, 0, 0, 0]);
+        }
+        frame.extend([136, 0, 0, 0, 0, 0, 0, 0]);
+        frame.extend(v6(8));
+        assert_eq!(judged(&frame), Err(Reason::SpoofedNeighbour), "{count}");
+    }
 }

@@ -97,6 +97,8 @@ struct Executor<'a> {
     bridges: HashMap<InterfaceName, u16>,
     programs: Option<Programs>,
     ports: Option<Ports>,
+    /// Nothing was counted in the maps yet.
+    fresh_maps: bool,
     /// What is loaded.
     datapath: Option<Datapath>,
     state: &'a State,
@@ -133,6 +135,7 @@ impl<'a> Executor<'a> {
             bridges: bridges.collect(),
             programs: None,
             ports: None,
+            fresh_maps: false,
             datapath: match state.objects.get(&Key::Datapath) {
                 Some(Object::Datapath(datapath)) => Some(datapath.clone()),
                 _ => None,
@@ -248,7 +251,14 @@ impl<'a> Executor<'a> {
                 (self.programs, self.ports, self.datapath) = (None, None, None);
                 datapath::unload(self.store).map_err(|error| fail(error.into()))
             }
-            Step::Add(Object::Port(to)) | Step::Change { to: Object::Port(to), .. } => {
+            Step::Add(Object::Port(to)) => {
+                let fresh = self.fresh_maps;
+                let ports = self.ports(step)?;
+                // Who had the number before may have been counted until its link went.
+                let forgotten = if fresh { Ok(()) } else { ports.forget(to.number) };
+                forgotten.and_then(|()| ports.set(to)).map_err(|error| fail(error.into()))
+            }
+            Step::Change { to: Object::Port(to), .. } => {
                 self.ports(step)?.set(to).map_err(|error| fail(error.into()))
             }
             Step::Remove(Object::Port(from)) => {

@@ -383,10 +383,10 @@ fn restorable(before: &State, now: &State, adopted: &HashMap<Name, NetNs>) -> Ob
                 }
                 Object::Datapath(datapath) => datapath.object == OBJECT_DIGEST,
                 Object::Hook(hook) => hook.current && has(Key::Datapath),
+                Object::Port(_) => has(Key::Datapath),
                 Object::Address(address) => address.ours,
                 Object::Folder(_)
                 | Object::Vlans(_)
-                | Object::Port(_)
                 | Object::Uplink(_)
                 | Object::Up(_)
                 | Object::Flood(_)

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::counting::counting;
 use super::no_lab::no_lab;
 use super::privilege;
 use super::quantity::{bit_rate, bytes};
@@ -15,7 +15,6 @@ use super::view::{Format, Page, View, interval};
 use crate::apply::survey;
 use crate::lab::Name;
 use crate::observe::traffic::{By, PairReport, TrafficReport, TrafficWatch};
-use crate::state::{Key, Object};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -44,9 +43,7 @@ impl Matrix {
         if state.objects.is_empty() {
             return Err(no_lab(&lab));
         }
-        let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) else {
-            bail!("the lab `{lab}` counts nothing: it was brought up with `--hook none`");
-        };
+        let datapath = counting(&lab, &state)?;
         let by = if interfaces { By::Interface } else { By::Namespace };
         let mut watch = TrafficWatch::new(&store, &state, datapath, by)?;
         let mut view = View::new(format);

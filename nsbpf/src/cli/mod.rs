@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod counters;
+mod counting;
 mod doctor;
 mod down;
 mod exec;

@@ -37,7 +37,7 @@ enum HookArg {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum AttachArg {
-    /// By clsact where the kernel has it, else by TCX
+    /// By TCX where the kernel has it and its waits can be hurried, else by clsact
     #[default]
     Auto,
     /// By a filter of the clsact queueing discipline

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 
 use super::counters::Frame;
+use super::counting::counting;
 use super::no_lab::no_lab;
 use super::privilege;
 use super::view::{Format, View, interval};
 use crate::apply::survey;
 use crate::lab::Name;
 use crate::observe::stats::Watch;
-use crate::state::Key;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -41,9 +40,7 @@ impl Stats {
         if state.objects.is_empty() {
             return Err(no_lab(&lab));
         }
-        if !state.objects.contains_key(&Key::Datapath) {
-            bail!("the lab `{lab}` counts nothing: it was brought up with `--hook none`");
-        }
+        counting(&lab, &state)?;
         let mut watch = Watch::new(&store, &state)?;
         let mut view = View::new(format);
         loop {

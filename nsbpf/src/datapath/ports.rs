@@ -65,7 +65,8 @@ impl Ports {
                 }
             });
             let direct_peer = config.direct_peer();
-            ports.push(Port { number, mac: config.mac, direct_peer, guard });
+            let PortConfig { identity, mac, .. } = config;
+            ports.push(Port { number, identity, mac, direct_peer, guard });
         }
         Ok(ports)
     }
@@ -73,8 +74,8 @@ impl Ports {
     /// Tells the programs of a port, or what is new about it. Addresses first: a
     /// guard that comes on knows them.
     pub fn set(&mut self, port: &Port) -> Result<(), DatapathError> {
-        let Port { number, mac, direct_peer, guard } = port;
-        let mut config = PortConfig::new(*mac);
+        let Port { number, identity, mac, direct_peer, guard } = port;
+        let mut config = PortConfig::new(*mac).of(*identity);
         if let Some(peer) = direct_peer {
             config = config.direct(*peer);
         }

@@ -249,12 +249,17 @@ impl Desired<'_> {
         let guard = interface.guard.map(|guard| match guard {
             lab::Guard::Mac => Guard::Mac,
             lab::Guard::Addresses => {
-                // The kernel gives it the other one.
-                let addresses = interface.addresses.iter().copied().chain([link_local(mac)]);
+                // A reply to one of them may leave by another interface. The kernel gives
+                // it the link-local one.
+                let namespace = self.lab.namespaces.iter().find(|one| one.name == id.namespace);
+                let interfaces = namespace.into_iter().flat_map(|one| &one.interfaces);
+                let addresses = interfaces.flat_map(|one| &one.addresses).copied();
+                let addresses = addresses.chain([link_local(mac)]);
                 Guard::Addresses(addresses.map(|address| address.addr()).collect())
             }
         });
-        self.add(Object::Port(Port { number, mac, direct_peer, guard }));
+        let identity = identity(id);
+        self.add(Object::Port(Port { number, identity, mac, direct_peer, guard }));
     }
 
     /// The MAC address of an interface, which the lab says or which follows from
@@ -329,6 +334,15 @@ impl Desired<'_> {
         let ipv6 = has(|subnet| matches!(subnet, IpNet::V6(_)));
         self.add(Object::Uplink(Uplink { bridges, ipv4, ipv6 }));
     }
+}
+
+/// Half of 64 bits of FNV-1a over the name.
+fn identity(id: &InterfaceId) -> [u8; 4] {
+    let hash = id.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [first, second, third, fourth, ..] = hash.to_be_bytes();
+    [first, second, third, fourth]
 }
 
 fn switches(lab: &Lab) -> Switches {

@@ -292,11 +292,11 @@ fn alters(from: &Object, to: &Object) -> bool {
                 && near.as_ref().map(|end| end.name.clone()) == name(to)
                 && alters_far(far, &to.far)
         }
+        (Object::Port(from), Object::Port(to)) => from.identity == to.identity,
         (Object::Hook(from), Object::Hook(to)) => from.device == to.device,
         (Object::Datapath(from), Object::Datapath(to)) => keeps_maps(from, to),
         (Object::Route(_), Object::Route(_))
         | (Object::Sysctl(_), Object::Sysctl(_))
-        | (Object::Port(_), Object::Port(_))
         | (Object::Vlans(_), Object::Vlans(_))
         | (Object::Flood(_), Object::Flood(_))
         | (Object::Uplink(_), Object::Uplink(_)) => true,

@@ -63,6 +63,7 @@ impl Executor<'_> {
         programs.commit(self.store).map_err(fail)?;
         self.programs = Some(programs);
         (self.ports, self.datapath) = (None, Some(to.clone()));
+        self.fresh_maps = true;
         Ok(())
     }
 
