@@ -59,7 +59,11 @@ fn datapath() -> Result<(), Failed> {
     let report: Value = serde_json::from_slice(&std::fs::read(&json)?)?;
     assert_eq!((&report["schema"], &report["flows"]), (&1.into(), &7.into()));
     let paths = report["paths"].as_array().expect("paths");
-    assert_eq!(paths.len(), 5 * 2, "each path has two ends");
+    assert!(paths.len() > 2, "something is compared: {paths:?}");
+    for path in paths {
+        let ends = paths.iter().filter(|other| other["mode"] == path["mode"]);
+        assert_eq!(ends.count(), 2, "each path has two ends: {path}");
+    }
     for path in paths {
         let there = path["available"] == true;
         // Only br_netfilter is not everywhere.
