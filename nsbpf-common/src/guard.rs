@@ -54,8 +54,17 @@ const TARGET_LINK_LAYER: u8 = 2;
 /// address that was found to be the sender's own.
 const MAX_OPTIONS: usize = 4;
 
-/// Judges a packet that came in by a guarded port. What cannot be read is no
-/// claim that the port may make.
+/// Judges the source MAC address of a packet that came in by a guarded port.
+///
+/// # Errors
+/// Why the packet must be dropped.
+#[inline(always)]
+pub fn judge_mac<P: Packet + ?Sized>(packet: &P, config: &PortConfig) -> Result<(), Reason> {
+    if six_bytes(packet, 6) == number(config.mac) { Ok(()) } else { Err(Reason::SpoofedMac) }
+}
+
+/// Judges the IP addresses that a packet tells as its sender's. What cannot be read is
+/// no claim that the port may make.
 ///
 /// An unspecified source address claims nothing: it may be sent to a group or to
 /// everybody (DHCP, address conflict and duplicate address detection, listener
@@ -64,7 +73,7 @@ const MAX_OPTIONS: usize = 4;
 /// # Errors
 /// Why the packet must be dropped.
 #[inline(always)]
-pub fn judge<P: Packet + ?Sized>(
+pub fn judge_addresses<P: Packet + ?Sized>(
     packet: &P,
     headers: &Headers,
     port: u16,
@@ -72,12 +81,6 @@ pub fn judge<P: Packet + ?Sized>(
     owns: impl Fn(&OwnAddress) -> bool,
 ) -> Result<(), Reason> {
     let mac = number(config.mac);
-    if six_bytes(packet, 6) != mac {
-        return Err(Reason::SpoofedMac);
-    }
-    if !config.guards_addresses() {
-        return Ok(());
-    }
     match headers.family() {
         Family::Arp => arp(packet, headers, port, mac, owns),
         Family::Ipv4 => {

@@ -5,6 +5,7 @@
 //! kernel, for the user half, for unit tests and for fuzzers.
 
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(test)]
 extern crate std;
@@ -17,6 +18,7 @@ pub mod port;
 pub mod sight;
 pub mod stats;
 pub mod verdict;
+pub mod verifier;
 pub mod weight;
 
 pub use abi::ABI_VERSION;

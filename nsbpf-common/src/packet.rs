@@ -7,6 +7,7 @@
 //! allocates, and every loop has a constant bound.
 
 use crate::abi::abi;
+use crate::verifier::reread;
 use crate::weight::Weight;
 
 /// IP protocol numbers, as IANA assigns them.
@@ -74,22 +75,6 @@ pub trait Packet {
     /// keeps it beside the frame (`skb->vlan_tci`).
     fn vlan_beside_frame(&self) -> Option<u16> {
         None
-    }
-
-    /// Where all ways through the parser may become one: what was found is in
-    /// memory, and is read from there again. In the kernel half this keeps the
-    /// verifier from following each way to the program's end; elsewhere it is
-    /// nothing.
-    #[inline(always)]
-    fn merge(_found: &mut Headers) {}
-
-    /// A number of which nothing is known. In the kernel half this keeps bounds
-    /// checks that the compiler can prove needless, and the verifier cannot;
-    /// elsewhere it is nothing.
-    #[inline(always)]
-    #[must_use]
-    fn unknown(number: usize) -> usize {
-        number
     }
 
     /// Of a GSO packet, what it will be cut into.
@@ -162,6 +147,18 @@ pub enum Cast {
 }
 
 impl Cast {
+    /// The one with that number.
+    #[inline(always)]
+    pub(crate) fn numbered(number: u8) -> Self {
+        const MULTICAST: u8 = Cast::Multicast as u8;
+        const BROADCAST: u8 = Cast::Broadcast as u8;
+        match number {
+            MULTICAST => Self::Multicast,
+            BROADCAST => Self::Broadcast,
+            _ => Self::Unicast,
+        }
+    }
+
     /// By that address, whose first byte is the highest of six.
     #[inline(always)]
     pub(crate) fn of(destination: u64) -> Self {
@@ -228,13 +225,7 @@ impl Headers {
     #[inline(always)]
     #[must_use]
     pub fn cast(&self) -> Cast {
-        const MULTICAST: u8 = Cast::Multicast as u8;
-        const BROADCAST: u8 = Cast::Broadcast as u8;
-        match self.cast {
-            MULTICAST => Cast::Multicast,
-            BROADCAST => Cast::Broadcast,
-            _ => Cast::Unicast,
-        }
+        Cast::numbered(self.cast)
     }
 
     /// The network protocol, as the Ethernet header names it.
@@ -306,7 +297,7 @@ impl Headers {
         }
         self.transport_offset = self.network_offset;
         self.payload_offset = self.network_offset;
-        P::merge(self);
+        reread(self);
         match self.ethertype {
             ethertype::ARP => self.family = Family::Arp as u8,
             ethertype::IPV4 => self.parse_ipv4(packet),
@@ -345,7 +336,7 @@ impl Headers {
         let mut offset = self.network_offset + IPV6_BYTES;
         for _ in 0..MAX_EXTENSION_HEADERS {
             self.transport_starts(next, offset);
-            P::merge(self);
+            reread(self);
             (next, offset) = (self.protocol, self.transport_offset);
             let Some(kind) = Extension::of(next) else { return };
             // Unknown until all of them were followed.

@@ -5,8 +5,11 @@
 //! much as in the cache lines that these are in: a packet's way through the
 //! kernel leaves no code of ours in the first-level cache.
 
+use crate::abi::abi;
 use crate::packet::{Cast, Headers, Packet, ethertype, protocol};
 use crate::stats::Class;
+use crate::verifier::{reread, unknown};
+use crate::weight::Weight;
 
 /// What a frame is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,71 @@ impl Sight {
             _ => return None,
         };
         Some(Self { class, cast: Cast::of((destination >> 16) & 0xffff_ffff_ffff) })
+    }
+}
+
+/// What a packet was found to be, in memory where the stages meet.
+///
+/// In the kernel half that is a map's, of which the verifier knows nothing: however
+/// many ways there are to find it out, they are one from there on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Seen {
+    /// Its headers, if it had to be parsed.
+    pub headers: Headers,
+    /// What it weighs.
+    pub weight: Weight,
+    class: u8,
+    cast: u8,
+    reserved: [u8; 2],
+}
+
+abi!(Seen, size = 40, align = 8);
+
+impl Seen {
+    /// Looks at a packet: at its first bytes, or if those do not tell, at all of its
+    /// headers.
+    #[inline(always)]
+    pub fn look<P: Packet + ?Sized>(&mut self, packet: &P) {
+        let sight = match Sight::first(packet) {
+            Some(sight) if packet.segmentation().is_none() => {
+                self.weight = Weight::of_one(packet);
+                sight
+            }
+            _ => {
+                self.parse(packet);
+                self.weight = self.headers.weigh(packet);
+                Sight::of(&self.headers)
+            }
+        };
+        (self.class, self.cast) = (sight.class as u8, sight.cast as u8);
+        reread(self);
+    }
+
+    /// Parses the headers, up to the transport header; that too where the packet will
+    /// be cut into segments, each of which gets the headers.
+    #[inline(always)]
+    pub fn parse<P: Packet + ?Sized>(&mut self, packet: &P) {
+        self.headers.parse_network(packet);
+        reread(self);
+        if packet.segmentation().is_some() {
+            self.headers.parse_transport(packet);
+            reread(self);
+        }
+    }
+
+    /// Number of the class that it is counted in.
+    #[inline(always)]
+    #[must_use]
+    pub fn class(&self) -> usize {
+        unknown(self.class.into())
+    }
+
+    /// Whom it is for.
+    #[inline(always)]
+    #[must_use]
+    pub fn cast(&self) -> Cast {
+        Cast::numbered(self.cast)
     }
 }
 

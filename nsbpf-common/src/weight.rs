@@ -1,5 +1,6 @@
 //! What a packet weighs on a wire: a GSO packet as the segments it becomes.
 
+use crate::abi::abi;
 use crate::packet::{Packet, Segmentation, VLAN_BYTES};
 use crate::stats::Cell;
 
@@ -7,6 +8,7 @@ use crate::stats::Cell;
 ///
 /// All segments of a GSO packet but the last are as long as each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Weight {
     /// Frames, 1 or more.
     pub packets: u32,
@@ -15,6 +17,8 @@ pub struct Weight {
     /// Bytes of the last frame.
     pub last_bytes: u32,
 }
+
+abi!(Weight, size = 12, align = 4);
 
 impl Weight {
     /// The weight of a frame of so many bytes.

@@ -11,6 +11,7 @@
 #![expect(unreachable_pub, reason = "aya's macros make items public for the linker")]
 #![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over")]
 
+mod answer;
 mod bench;
 mod maps;
 mod stage;

@@ -8,9 +8,9 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap};
 use nsbpf_common::guard::OwnAddress;
-use nsbpf_common::packet::Headers;
 use nsbpf_common::pair::Pair;
 use nsbpf_common::port::PortConfig;
+use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::{Cell, PortStats};
 
 /// Counters, by port number. The loader sets its size.
@@ -41,11 +41,11 @@ pub static PAIRS_MISSED: PerCpuArray<Cell> = PerCpuArray::with_max_entries(1, 0)
 pub static OWN_ADDRESSES: HashMap<OwnAddress, u8> =
     HashMap::with_max_entries(1 << 14, BPF_F_NO_PREALLOC);
 
-/// Scratch memory: what the parser found in the packet at hand. One entry is
-/// enough: all hooks run with bottom halves off, so that a CPU is done with one
-/// packet in one program before it begins another.
+/// Scratch memory: what the packet at hand was found to be. One entry is enough: all
+/// hooks run with bottom halves off, so that a CPU is done with one packet in one
+/// program before it begins another.
 #[map]
-pub static PARSED_HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(1, 0);
+pub static SEEN_PACKETS: PerCpuArray<Seen> = PerCpuArray::with_max_entries(1, 0);
 
 /// Interface index of port 0; the loader sets it.
 #[unsafe(no_mangle)]

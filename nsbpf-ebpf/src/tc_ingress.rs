@@ -1,12 +1,11 @@
-//! tc ingress of the device behind an interface: mostly what the namespace sends.
+//! tc ingress of the device behind an interface: what its namespace sends.
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use aya_log_ebpf::debug;
-use nsbpf_common::verdict::Verdict;
 
-use crate::stage::pipeline::{self, Unmanaged};
+use crate::answer::answer;
+use crate::stage::pipeline;
 use crate::view::TcPacket;
 
 /// A pass lets the next program decide: `TC_ACT_UNSPEC` under clsact is
@@ -14,15 +13,6 @@ use crate::view::TcPacket;
 #[classifier]
 pub fn tc_ingress(context: TcContext) -> i32 {
     let packet = TcPacket::new(&context);
-    match pipeline::ingress(&packet, packet.ifindex()) {
-        Ok(Verdict::Pass) => TC_ACT_UNSPEC,
-        Ok(Verdict::Drop(reason)) => {
-            debug!(&context, "interface {}: dropped, {}", packet.ifindex(), reason.name());
-            TC_ACT_SHOT
-        }
-        Err(Unmanaged) => {
-            debug!(&context, "interface {} is no port: passed uncounted", packet.ifindex());
-            TC_ACT_UNSPEC
-        }
-    }
+    let outcome = pipeline::ingress(&packet, packet.ifindex());
+    answer(&context, packet.ifindex(), outcome, TC_ACT_UNSPEC, TC_ACT_SHOT)
 }

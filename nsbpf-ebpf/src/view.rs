@@ -6,7 +6,8 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::{TcContext, XdpContext};
-use nsbpf_common::packet::{Headers, Packet, Segmentation};
+use nsbpf_common::packet::{Packet, Segmentation};
+use nsbpf_common::verifier::unknown;
 
 /// Offsets past this are not looked at. The verifier wants a bound that a mask
 /// proves; the longest chain of headers that the parser follows ends below it.
@@ -87,16 +88,6 @@ impl Packet for TcPacket {
     }
 
     #[inline(always)]
-    fn unknown(number: usize) -> usize {
-        opaque(number)
-    }
-
-    #[inline(always)]
-    fn merge(found: &mut Headers) {
-        reread(found);
-    }
-
-    #[inline(always)]
     fn segmentation(&self) -> Option<Segmentation> {
         let skb = self.skb();
         let payload_bytes = skb.gso_size;
@@ -148,22 +139,12 @@ impl Packet for XdpPacket {
         let frame = self.frame();
         frame.data_end.wrapping_sub(frame.data)
     }
-
-    #[inline(always)]
-    fn unknown(number: usize) -> usize {
-        opaque(number)
-    }
-
-    #[inline(always)]
-    fn merge(found: &mut Headers) {
-        reread(found);
-    }
 }
 
 /// Reads the first words of a packet that has them.
 #[inline(always)]
 fn load_head(data: usize, end: usize) -> Option<[u64; 3]> {
-    let start = opaque(data);
+    let start = unknown(data);
     if start + 24 > end {
         return None;
     }
@@ -177,7 +158,7 @@ fn load_direct<const N: usize>(data: usize, end: usize, offset: u16) -> Option<[
     // needless and the verifier cannot, and from checking one register and
     // reading through another.
     const { assert!(N <= 16) };
-    let start = opaque(data + (opaque(usize::from(offset)) & OFFSET_MASK));
+    let start = unknown(data + (unknown(usize::from(offset)) & OFFSET_MASK));
     if start + N > end {
         return None;
     }
@@ -204,26 +185,6 @@ fn load_direct<const N: usize>(data: usize, end: usize, offset: u16) -> Option<[
         bytes[at] = load_1(start + at).to_le_bytes()[0];
     }
     Some(bytes)
-}
-
-/// Makes the compiler read again what is there. The verifier knows nothing of what
-/// a map holds, so that all ways which lead here are one to it: else it would
-/// follow each of them to the program's end.
-#[inline(always)]
-fn reread<T>(value: &mut T) {
-    // SAFETY: copies a register onto itself.
-    unsafe {
-        asm!("{0} = {0}", in(reg) core::ptr::from_mut(value), options(nostack, preserves_flags));
-    }
-}
-
-/// The same value, of which the compiler knows nothing.
-#[inline(always)]
-fn opaque(mut value: usize) -> usize {
-    // SAFETY: copies a register onto itself. (An empty template would give the
-    // kernel line info that it refuses.)
-    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
-    value
 }
 
 /// Loads through packet pointers, written out so that a whole word is one

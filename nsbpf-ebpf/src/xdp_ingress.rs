@@ -3,25 +3,15 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use aya_log_ebpf::debug;
-use nsbpf_common::verdict::Verdict;
 
-use crate::stage::pipeline::{self, Unmanaged};
+use crate::answer::answer;
+use crate::stage::pipeline;
 use crate::view::XdpPacket;
 
-/// A pass goes on to the bridge.
+/// A pass goes on to the bridge, or up the stack.
 #[xdp]
 pub fn xdp_ingress(context: XdpContext) -> u32 {
     let packet = XdpPacket::new(&context);
-    match pipeline::ingress(&packet, packet.ifindex()) {
-        Ok(Verdict::Pass) => XDP_PASS,
-        Ok(Verdict::Drop(reason)) => {
-            debug!(&context, "interface {}: dropped, {}", packet.ifindex(), reason.name());
-            XDP_DROP
-        }
-        Err(Unmanaged) => {
-            debug!(&context, "interface {} is no port: passed uncounted", packet.ifindex());
-            XDP_PASS
-        }
-    }
+    let outcome = pipeline::ingress(&packet, packet.ifindex());
+    answer(&context, packet.ifindex(), outcome, XDP_PASS, XDP_DROP)
 }

@@ -49,7 +49,11 @@ fn judged_with(config: PortConfig, frame: &[u8]) -> Result<(), Reason> {
     let mut headers = Headers::EMPTY;
     headers.parse(frame);
     let own = [OwnAddress::v4(PORT, OWN), OwnAddress::v6(PORT, v6(7))];
-    judge(frame, &headers, PORT, &config, |address| own.contains(address))
+    judge_mac(frame, &config)?;
+    if !config.guards_addresses() {
+        return Ok(());
+    }
+    judge_addresses(frame, &headers, PORT, &config, |address| own.contains(address))
 }
 
 fn judged(frame: &[u8]) -> Result<(), Reason> {

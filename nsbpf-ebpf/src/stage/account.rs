@@ -1,14 +1,13 @@
 //! Count: what each packet was, what it weighed, and between whom it went.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use nsbpf_common::packet::Packet;
 use nsbpf_common::pair::Pair;
-use nsbpf_common::sight::Sight;
+use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::{Cell, Direction, PortStats};
 use nsbpf_common::verdict::Reason;
 use nsbpf_common::weight::Weight;
 
-use super::{clock, parse};
+use super::clock;
 use crate::maps::{PAIR_CELLS, PAIR_TABLE, PAIR_TABLE_PORTS, PAIRS_MISSED, PORT_STATS};
 
 /// The counters of a port, if there is such a port.
@@ -22,17 +21,9 @@ pub fn counters(port: u16) -> Option<&'static mut PortStats> {
 
 /// Counts a packet in one direction of a port.
 #[inline(always)]
-pub fn packet<P: Packet>(packet: &P, direction: &mut Direction) -> Option<Weight> {
-    let (sight, weight) = match Sight::first(packet) {
-        Some(sight) if packet.segmentation().is_none() => (sight, Weight::of_one(packet)),
-        _ => {
-            let headers = parse::headers(packet)?;
-            (Sight::of(headers), headers.weigh(packet))
-        }
-    };
-    direction.count(P::unknown(sight.class as usize), sight.cast, weight);
+pub fn packet(direction: &mut Direction, seen: &Seen) {
+    direction.count(seen.class(), seen.cast(), seen.weight);
     direction.see(clock::tick(), clock::now_ns);
-    Some(weight)
 }
 
 /// Counts that a packet, counted before, is dropped.

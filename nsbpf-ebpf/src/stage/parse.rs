@@ -1,22 +1,17 @@
-//! Parse: what the headers of a packet say.
+//! Parse: what a packet is, found out once and kept where all stages see it.
 
-use nsbpf_common::packet::{Headers, Packet};
+use nsbpf_common::packet::Packet;
+use nsbpf_common::sight::Seen;
 
-use crate::maps::PARSED_HEADERS;
+use crate::maps::SEEN_PACKETS;
 
-/// Up to the transport header; that too where the packet will be cut into
-/// segments, each of which gets the headers.
+/// Looks at a packet.
 #[inline(always)]
-pub fn headers<P: Packet>(packet: &P) -> Option<&'static Headers> {
-    let headers = PARSED_HEADERS.get_ptr_mut(0)?;
+pub fn look(packet: &impl Packet) -> Option<&'static mut Seen> {
+    let seen = SEEN_PACKETS.get_ptr_mut(0)?;
     // SAFETY: this CPU's own copy, and nothing else runs on this CPU that
     // touches it until the program returns.
-    let headers = unsafe { &mut *headers };
-    headers.parse_network(packet);
-    P::merge(headers);
-    if packet.segmentation().is_some() {
-        headers.parse_transport(packet);
-        P::merge(headers);
-    }
-    Some(headers)
+    let seen = unsafe { &mut *seen };
+    seen.look(packet);
+    Some(seen)
 }

@@ -1,71 +1,62 @@
 //! The way of a packet through the stages: parse, account, guard, account for
 //! the destination.
 //!
-//! A hook is on the device behind an interface. Where that device is a bridge's
-//! port, what comes in by it left the namespace, and what goes out of it enters
-//! the namespace. Of a pair without a bridge each device is in a namespace itself
-//! and has the number of the other's interface: what comes in by it enters its
-//! own namespace, and what goes out of it left that.
+//! A hook is on the device behind an interface, out of reach of the interface's own
+//! namespace: what comes in by it left that namespace. Where the device is a bridge's
+//! port, what goes out of it enters the namespace. Of a pair without a bridge the
+//! device is the other interface, and what comes in by it is there already.
 
 use nsbpf_common::packet::Packet;
 use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
+use nsbpf_common::sight::Seen;
 use nsbpf_common::verdict::Verdict;
 
-use super::{account, guard};
+use super::{account, guard, parse};
 use crate::maps::{DIRECT_LINKS, GUARD, PORT_BASE, PORT_CONFIGS};
 
 /// The interface is no port of ours, or the packet met it before its datapath
 /// was whole. That never stops a packet: it goes on uncounted.
 pub struct Unmanaged;
 
-/// A packet that comes in by a device.
+/// A packet that comes in by a device: its namespace sent it.
 #[inline(always)]
 pub fn ingress(packet: &impl Packet, ifindex: u32) -> Result<Verdict, Unmanaged> {
     let port = number(ifindex).ok_or(Unmanaged)?;
     let config = config(port).ok_or(Unmanaged)?;
-    match config.direct_peer() {
-        None => leaves(packet, port, &config),
-        Some(peer) => enters(packet, peer, || port),
+    let stats = account::counters(port).ok_or(Unmanaged)?;
+    let seen = parse::look(packet).ok_or(Unmanaged)?;
+    account::packet(&mut stats.tx, seen);
+    let verdict = guard::judge(packet, seen, port, &config);
+    match (verdict, config.direct_peer()) {
+        (Verdict::Drop(reason), _) => account::dropped(&mut stats.tx, reason, seen.weight),
+        (Verdict::Pass, Some(to)) => enters(Pair { from: port, to }, seen)?,
+        (Verdict::Pass, None) => {}
     }
-    .ok_or(Unmanaged)
+    Ok(verdict)
 }
 
-/// A packet that goes out of a device, having come in by another or by none (0).
+/// A packet that goes out of a device, having come in by another or by none (0): its
+/// namespace receives it.
 #[inline(always)]
 pub fn egress(
     packet: &impl Packet,
     ifindex: u32,
     ingress_ifindex: u32,
 ) -> Result<Verdict, Unmanaged> {
-    let port = number(ifindex).ok_or(Unmanaged)?;
-    let here = config(port).ok_or(Unmanaged)?;
-    match here.direct_peer() {
-        None => enters(packet, port, || number(ingress_ifindex).unwrap_or(OUTSIDE)),
-        Some(peer) => leaves(packet, peer, &config(peer).ok_or(Unmanaged)?),
-    }
-    .ok_or(Unmanaged)
+    let to = number(ifindex).ok_or(Unmanaged)?;
+    let seen = parse::look(packet).ok_or(Unmanaged)?;
+    let from = number(ingress_ifindex).unwrap_or(OUTSIDE);
+    enters(Pair { from, to }, seen)?;
+    Ok(Verdict::Pass)
 }
 
-/// Its namespace sent it.
 #[inline(always)]
-fn leaves(packet: &impl Packet, port: u16, config: &PortConfig) -> Option<Verdict> {
-    let stats = account::counters(port)?;
-    let weight = account::packet(packet, &mut stats.tx)?;
-    let verdict = guard::judge(packet, port, config);
-    if let Verdict::Drop(reason) = verdict {
-        account::dropped(&mut stats.tx, reason, weight);
-    }
-    Some(verdict)
-}
-
-/// Its namespace receives it.
-#[inline(always)]
-fn enters(packet: &impl Packet, to: u16, from: impl FnOnce() -> u16) -> Option<Verdict> {
-    let stats = account::counters(to)?;
-    let weight = account::packet(packet, &mut stats.rx)?;
-    account::pair(Pair { from: from(), to }, weight);
-    Some(Verdict::Pass)
+fn enters(pair: Pair, seen: &Seen) -> Result<(), Unmanaged> {
+    let stats = account::counters(pair.to).ok_or(Unmanaged)?;
+    account::packet(&mut stats.rx, seen);
+    account::pair(pair, seen.weight);
+    Ok(())
 }
 
 /// Number of the port with that interface index.

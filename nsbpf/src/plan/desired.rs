@@ -215,7 +215,12 @@ impl Desired<'_> {
             self.add(Object::Address(address_of(of, device, *address)));
         }
         if let Some(ingress) = settings.ingress {
-            for point in [HookPoint::ingress(ingress), HookPoint::TcEgress] {
+            // Without a bridge what came in has arrived.
+            let egress = match interface.attachment {
+                Attachment::Port(_) => Some(HookPoint::TcEgress),
+                Attachment::Peer(_) => None,
+            };
+            for point in [HookPoint::ingress(ingress)].into_iter().chain(egress) {
                 let (id, device) = (id.clone(), behind.clone());
                 let attach = (!point.is_xdp()).then_some(settings.attach);
                 self.add(Object::Hook(Hook { id, device, point, attach, current: true }));
