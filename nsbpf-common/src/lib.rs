@@ -11,6 +11,8 @@
 extern crate std;
 
 mod abi;
+pub mod crossing;
+pub mod flow;
 pub mod guard;
 pub mod packet;
 pub mod pair;

@@ -17,6 +17,7 @@
 //! an alias is not).
 
 use crate::abi::abi;
+use crate::stats::Way;
 
 /// First two bytes of every MAC address that nsbpf gives: locally administered,
 /// unicast, `n`.
@@ -126,7 +127,8 @@ pub struct PortConfig {
     pub mac: [u8; 6],
     /// Tells interfaces apart that have the number one after the other.
     pub identity: [u8; 4],
-    reserved: [u8; 2],
+    /// Its layer 2 domain: the number of its bridge, or the lower one of a pair's ports.
+    pub domain: u16,
 }
 
 abi!(PortConfig, size = 16, align = 2);
@@ -137,17 +139,45 @@ impl PortConfig {
     const DIRECT: u16 = 1 << 1;
     const GUARD_MAC: u16 = 1 << 2;
     const GUARD_ADDRESSES: u16 = 1 << 3;
+    /// Two bits: the number of the way.
+    const WAY: u16 = 0b11 << Self::WAY_SHIFT;
+    const WAY_SHIFT: u16 = 4;
 
     /// Of a port whose interface has that MAC address.
     #[must_use]
     pub const fn new(mac: [u8; 6]) -> Self {
-        Self { flags: Self::PRESENT, direct_peer: 0, mac, identity: [0; 4], reserved: [0; 2] }
+        Self { flags: Self::PRESENT, direct_peer: 0, mac, identity: [0; 4], domain: 0 }
     }
 
     /// The same, of an interface that this tells from others.
     #[must_use]
     pub const fn of(self, identity: [u8; 4]) -> Self {
         Self { identity, ..self }
+    }
+
+    /// The same, in a layer 2 domain.
+    #[must_use]
+    pub const fn within(self, domain: u16) -> Self {
+        Self { domain, ..self }
+    }
+
+    /// The same, whose packets take that way where they can.
+    #[must_use]
+    pub const fn by(self, way: Way) -> Self {
+        let flags = self.flags & !Self::WAY | (way as u16) << Self::WAY_SHIFT;
+        Self { flags, ..self }
+    }
+
+    /// The way that its packets take where they can.
+    #[inline(always)]
+    #[must_use]
+    pub const fn way(&self) -> Way {
+        match (self.flags & Self::WAY) >> Self::WAY_SHIFT {
+            1 => Way::Redirect,
+            2 => Way::Peer,
+            3 => Way::Xdp,
+            _ => Way::Bridge,
+        }
     }
 
     /// The same, with no bridge in between: what it sends enters that port.
@@ -206,6 +236,16 @@ mod tests {
                 assert_eq!(slot.number(ifindex), Some(number));
             }
             assert_eq!(slot.number(slot.base() - 1), None);
+        }
+    }
+
+    #[test]
+    fn a_config_keeps_all_that_it_is_told() {
+        for way in Way::ALL {
+            let config = PortConfig::new([1; 6]).within(7).by(Way::Xdp).guarded(true).by(way);
+            assert_eq!((config.way(), config.domain), (way, 7));
+            assert!(config.is_present() && config.guards_addresses());
+            assert_eq!(config.direct(3).direct_peer(), Some(3));
         }
     }
 

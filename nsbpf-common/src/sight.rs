@@ -6,6 +6,8 @@
 //! kernel leaves no code of ours in the first-level cache.
 
 use crate::abi::abi;
+use crate::crossing::tag;
+use crate::flow::FlowPacket;
 use crate::packet::{Cast, Headers, Packet, ethertype, protocol};
 use crate::stats::Class;
 use crate::verifier::{reread, unknown};
@@ -54,14 +56,17 @@ impl Sight {
 pub struct Seen {
     /// Its headers, if it had to be parsed.
     pub headers: Headers,
+    /// Its flow, if that was asked for.
+    pub flow: FlowPacket,
     /// What it weighs.
     pub weight: Weight,
     class: u8,
     cast: u8,
-    reserved: [u8; 2],
+    /// Its outermost VLAN tag, if the flow was asked for: see [`tag`].
+    pub tag: u16,
 }
 
-abi!(Seen, size = 40, align = 8);
+abi!(Seen, size = 96, align = 8);
 
 impl Seen {
     /// Looks at a packet: at its first bytes, or if those do not tell, at all of its
@@ -80,6 +85,23 @@ impl Seen {
             }
         };
         (self.class, self.cast) = (sight.class as u8, sight.cast as u8);
+        reread(self);
+    }
+
+    /// Looks whose conversation the packet is of, in a layer 2 domain, after
+    /// [`Seen::look`].
+    #[inline(always)]
+    pub fn look_at_flow<P: Packet + ?Sized>(&mut self, packet: &P, domain: u16) {
+        self.tag = tag(packet.vlan_beside_frame());
+        if !self.flow.look_first(packet) {
+            self.parse(packet);
+            self.flow.look(packet, &self.headers);
+            if self.headers.vlan_tags > 0 {
+                self.tag = tag(Some(self.headers.vlan_tci));
+            }
+        }
+        reread(self);
+        self.flow.settle(domain, self.tag);
         reread(self);
     }
 

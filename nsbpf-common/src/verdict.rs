@@ -5,6 +5,8 @@
 pub enum Verdict {
     /// It goes the kernel's way.
     Pass,
+    /// It went another way, and the kernel was told where.
+    Forwarded,
     /// It ends here, and is counted under the reason.
     Drop(Reason),
 }

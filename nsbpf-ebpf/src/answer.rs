@@ -6,18 +6,18 @@ use nsbpf_common::verdict::Verdict;
 
 use crate::stage::pipeline::Unmanaged;
 
-/// The code for a pass or for a drop. What is dropped, and what is no port's, is
+/// The code for a pass, for a drop, or for what was sent another way. What is dropped, and what is no port's, is
 /// logged where logging is on.
 #[inline(always)]
 pub fn answer<T>(
     context: &impl EbpfContext,
     ifindex: u32,
     outcome: Result<Verdict, Unmanaged>,
-    pass: T,
-    drop: T,
+    [pass, drop, forwarded]: [T; 3],
 ) -> T {
     match outcome {
         Ok(Verdict::Pass) => pass,
+        Ok(Verdict::Forwarded) => forwarded,
         Ok(Verdict::Drop(reason)) => {
             debug!(context, "interface {}: dropped, {}", ifindex, reason.name());
             drop

@@ -7,6 +7,8 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "atomic additions: this target has no atomic types")]
 // The types and sections here are the kernel's to see, not a crate's.
 #![expect(unreachable_pub, reason = "aya's macros make items public for the linker")]
 #![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over")]

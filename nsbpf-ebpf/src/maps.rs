@@ -6,7 +6,9 @@
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
+use nsbpf_common::crossing::{Crossing, Sighting, Station, UnderWay};
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
 use nsbpf_common::port::PortConfig;
@@ -41,6 +43,43 @@ pub static PAIRS_MISSED: PerCpuArray<Cell> = PerCpuArray::with_max_entries(1, 0)
 pub static OWN_ADDRESSES: HashMap<OwnAddress, u8> =
     HashMap::with_max_entries(1 << 14, BPF_F_NO_PREALLOC);
 
+/// Flows that last. The loader sets its size.
+#[map]
+pub static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
+
+/// Flows that began and were not answered yet. The loader sets its size.
+#[map]
+pub static NEW_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
+
+/// What became of flows.
+#[map]
+pub static FLOW_EVENTS: PerCpuArray<FlowEvents> = PerCpuArray::with_max_entries(1, 0);
+
+/// Scratch memory: a flow that is to begin.
+#[map]
+pub static BLANK_FLOWS: PerCpuArray<Flow> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where the bridge sends frames, and since when that is known. The loader sets its
+/// size.
+#[map]
+pub static LEARNED_PATHS: LruHashMap<Crossing, Sighting> = LruHashMap::with_max_entries(1, 0);
+
+/// At which port stations were seen last. The loader sets its size.
+#[map]
+pub static STATIONS: LruHashMap<Station, Sighting> = LruHashMap::with_max_entries(1, 0);
+
+/// Places in `UNDER_WAY`: more than the frames that the kernel handles in one go.
+pub const UNDER_WAY_PLACES: u32 = 256;
+
+/// Frames that were left to the bridge, by [`Crossing::place`].
+#[map]
+pub static UNDER_WAY: PerCpuArray<UnderWay> = PerCpuArray::with_max_entries(UNDER_WAY_PLACES, 0);
+
+/// The devices behind ports that take frames from XDP, by port number. The loader sets
+/// its size.
+#[map]
+pub static DEVICES: DevMap = DevMap::with_max_entries(1, 0);
+
 /// Scratch memory: what the packet at hand was found to be. One entry is enough: all
 /// hooks run with bottom halves off, so that a CPU is done with one packet in one
 /// program before it begins another.
@@ -59,6 +98,22 @@ pub static PAIR_TABLE_PORTS: Global<u16> = Global::new(0);
 /// Switch: some port is guarded.
 #[unsafe(no_mangle)]
 pub static GUARD: Global<u8> = Global::new(0);
+
+/// Switch: flows are tracked.
+#[unsafe(no_mangle)]
+pub static TRACK_FLOWS: Global<u8> = Global::new(0);
+
+/// Switch: packets of some port pass the bridge by where they can.
+#[unsafe(no_mangle)]
+pub static FAST_PATHS: Global<u8> = Global::new(0);
+
+/// For how many ticks of the kernel a path is taken; the loader sets it.
+#[unsafe(no_mangle)]
+pub static PATH_TICKS: Global<u32> = Global::new(0);
+
+/// For how many ticks a station is where it was seen; the loader sets it.
+#[unsafe(no_mangle)]
+pub static STATION_TICKS: Global<u32> = Global::new(0);
 
 /// Switch: some pair has no bridge.
 #[unsafe(no_mangle)]

@@ -11,8 +11,9 @@ use crate::view::TcPacket;
 /// A pass lets the next program decide: `TC_ACT_UNSPEC` under clsact is
 /// `TCX_NEXT` under TCX.
 #[classifier]
+#[inline(always)]
 pub fn tc_egress(context: TcContext) -> i32 {
     let packet = TcPacket::new(&context);
     let outcome = pipeline::egress(&packet, packet.ifindex(), packet.ingress_ifindex());
-    answer(&context, packet.ifindex(), outcome, TC_ACT_UNSPEC, TC_ACT_SHOT)
+    answer(&context, packet.ifindex(), outcome, [TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_UNSPEC])
 }

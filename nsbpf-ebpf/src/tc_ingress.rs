@@ -1,6 +1,6 @@
 //! tc ingress of the device behind an interface: what its namespace sends.
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 
@@ -11,8 +11,9 @@ use crate::view::TcPacket;
 /// A pass lets the next program decide: `TC_ACT_UNSPEC` under clsact is
 /// `TCX_NEXT` under TCX.
 #[classifier]
+#[inline(always)]
 pub fn tc_ingress(context: TcContext) -> i32 {
     let packet = TcPacket::new(&context);
     let outcome = pipeline::ingress(&packet, packet.ifindex());
-    answer(&context, packet.ifindex(), outcome, TC_ACT_UNSPEC, TC_ACT_SHOT)
+    answer(&context, packet.ifindex(), outcome, [TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT])
 }

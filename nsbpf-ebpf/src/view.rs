@@ -3,15 +3,24 @@
 use core::arch::asm;
 
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::bpf_skb_load_bytes;
+use aya_ebpf::helpers::{bpf_redirect, bpf_redirect_peer, bpf_skb_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nsbpf_common::packet::{Packet, Segmentation};
+use nsbpf_common::stats::Way;
 use nsbpf_common::verifier::unknown;
+
+use crate::maps::{DEVICES, PORT_BASE};
+use crate::stage::pipeline::Forward;
 
 /// Offsets past this are not looked at. The verifier wants a bound that a mask
 /// proves; the longest chain of headers that the parser follows ends below it.
 const OFFSET_MASK: usize = 0x7fff;
+
+/// Marks a packet that is sent to another hook of ours, where its bridge would have
+/// left zeroes (`br_handle_frame`, Linux 6.18).
+const REDIRECTED: u32 = 0x6e73_6270;
 
 /// A packet at a tc hook.
 pub struct TcPacket {
@@ -95,6 +104,38 @@ impl Packet for TcPacket {
     }
 }
 
+impl Forward for TcPacket {
+    #[inline(always)]
+    fn forward(&self, way: Way, to: u16) -> bool {
+        let ifindex = PORT_BASE.load() + u32::from(to);
+        // SAFETY: as in `skb`; nobody else has a reference to the context.
+        let skb = unsafe { &mut *self.skb };
+        match way {
+            Way::Redirect => {
+                skb.cb[0] = REDIRECTED;
+                skb.cb[1] = ifindex;
+                // SAFETY: it takes numbers only.
+                unsafe { bpf_redirect(ifindex, 0) };
+                true
+            }
+            Way::Peer => {
+                // It would go along into the other namespace.
+                skb.mark = 0;
+                // SAFETY: it takes numbers only.
+                unsafe { bpf_redirect_peer(ifindex, 0) };
+                true
+            }
+            Way::Bridge | Way::Xdp => false,
+        }
+    }
+
+    #[inline(always)]
+    fn was_redirected(&self) -> bool {
+        let skb = self.skb();
+        skb.cb[0] == REDIRECTED && skb.cb[1] == skb.ifindex
+    }
+}
+
 /// A frame at an XDP hook.
 pub struct XdpPacket {
     frame: *mut xdp_md,
@@ -138,6 +179,14 @@ impl Packet for XdpPacket {
     fn frame_bytes(&self) -> u32 {
         let frame = self.frame();
         frame.data_end.wrapping_sub(frame.data)
+    }
+}
+
+impl Forward for XdpPacket {
+    #[inline(always)]
+    fn forward(&self, way: Way, to: u16) -> bool {
+        // A port that takes no frames from XDP has no device there.
+        matches!(way, Way::Xdp) && DEVICES.redirect(to.into(), XDP_PASS.into()).is_ok()
     }
 }
 

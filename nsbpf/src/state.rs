@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use nsbpf_common::port::Slot;
+use nsbpf_common::stats::Way;
 
 pub use link::{Bridge, BridgeOptions, BridgePort, Device, End, Far, Peer, Place, Veth};
 
@@ -200,7 +201,18 @@ impl PartialEq for Address {
 impl Eq for Address {}
 
 /// Where packets that come from an interface meet the datapath.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum IngressHook {
     /// tc ingress of the other end.
@@ -231,8 +243,9 @@ pub struct Datapath {
     pub abi: u32,
     /// Digest of the object that the programs came from.
     pub object: String,
-    /// Where packets from a namespace meet it.
-    pub ingress: IngressHook,
+    /// Where packets from namespaces meet it.
+    #[serde(default)]
+    pub ingress: BTreeSet<IngressHook>,
     /// How its programs are attached to tc hooks.
     #[serde(default)]
     pub attach: Attach,
@@ -242,6 +255,9 @@ pub struct Datapath {
     pub port_base: u32,
     /// Ports that the maps have room for.
     pub port_capacity: u32,
+    /// Flows that the maps have room for; 0 when flows are not tracked.
+    #[serde(default)]
+    pub flows: u32,
     /// What of the programs is on.
     #[serde(default)]
     pub switches: Switches,
@@ -257,6 +273,9 @@ pub struct Switches {
     pub guard: bool,
     /// Some pair has no bridge: which port it is a hook tells by its device.
     pub direct_links: bool,
+    /// Packets of some port pass the bridge by where they can.
+    #[serde(default)]
+    pub fast_paths: bool,
 }
 
 /// What is written down is settled; only a look at the pins can tell otherwise.
@@ -275,6 +294,12 @@ pub struct Port {
     pub mac: [u8; 6],
     /// The port at the other end of a pair without a bridge.
     pub direct_peer: Option<u16>,
+    /// Its layer 2 domain: the number of its bridge, or the lower one of a pair.
+    pub domain: u16,
+    /// The way that its packets take where they can.
+    pub way: Way,
+    /// Where its device is, if that takes frames from XDP.
+    pub takes_xdp: Option<Place>,
     /// What it may claim, if it is guarded.
     pub guard: Option<Guard>,
 }

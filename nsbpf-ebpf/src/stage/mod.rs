@@ -1,7 +1,10 @@
 //! The stages of the pipeline. They know no hook.
 
 pub mod account;
+mod atomic;
 mod clock;
+mod flow;
+mod forward;
 mod guard;
 mod parse;
 pub mod pipeline;

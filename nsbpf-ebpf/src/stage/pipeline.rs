@@ -1,60 +1,132 @@
-//! The way of a packet through the stages: parse, account, guard, account for
-//! the destination.
+//! The way of a packet through the stages: parse, account, guard, flow, forward,
+//! account for the destination.
 //!
 //! A hook is on the device behind an interface, out of reach of the interface's own
 //! namespace: what comes in by it left that namespace. Where the device is a bridge's
 //! port, what goes out of it enters the namespace. Of a pair without a bridge the
 //! device is the other interface, and what comes in by it is there already.
 
+use nsbpf_common::crossing::Crossing;
+use nsbpf_common::flow::Flow;
 use nsbpf_common::packet::Packet;
 use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
+use nsbpf_common::stats::{PortStats, Way};
 use nsbpf_common::verdict::Verdict;
 
-use super::{account, guard, parse};
-use crate::maps::{DIRECT_LINKS, GUARD, PORT_BASE, PORT_CONFIGS};
+use super::{account, flow, forward, guard, parse};
+use crate::maps::{DIRECT_LINKS, FAST_PATHS, GUARD, PORT_BASE, PORT_CONFIGS, TRACK_FLOWS};
 
 /// The interface is no port of ours, or the packet met it before its datapath
 /// was whole. That never stops a packet: it goes on uncounted.
 pub struct Unmanaged;
 
+/// Sends packets by ways that pass the bridge by, from the hook that they are at.
+pub trait Forward {
+    /// Has the packet go to a port by that way; `false` if this hook, or that port,
+    /// knows no such way.
+    fn forward(&self, way: Way, to: u16) -> bool;
+
+    /// Whether a packet that leaves by a device came there by [`Way::Redirect`].
+    fn was_redirected(&self) -> bool {
+        false
+    }
+}
+
 /// A packet that comes in by a device: its namespace sent it.
 #[inline(always)]
-pub fn ingress(packet: &impl Packet, ifindex: u32) -> Result<Verdict, Unmanaged> {
+pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict, Unmanaged> {
     let port = number(ifindex).ok_or(Unmanaged)?;
     let config = config(port).ok_or(Unmanaged)?;
     let stats = account::counters(port).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
     account::packet(&mut stats.tx, seen);
-    let verdict = guard::judge(packet, seen, port, &config);
-    match (verdict, config.direct_peer()) {
-        (Verdict::Drop(reason), _) => account::dropped(&mut stats.tx, reason, seen.weight),
-        (Verdict::Pass, Some(to)) => enters(Pair { from: port, to }, seen)?,
-        (Verdict::Pass, None) => {}
+    if let Verdict::Drop(reason) = guard::judge(packet, seen, port, &config) {
+        account::dropped(&mut stats.tx, reason, seen.weight);
+        return Ok(Verdict::Drop(reason));
     }
-    Ok(verdict)
+    let flow = flow(packet, seen, config.domain);
+    if let Some(to) = config.direct_peer() {
+        enters(Pair { from: port, to }, seen, Way::Bridge)?;
+        return Ok(Verdict::Pass);
+    }
+    if FAST_PATHS.load() == 0 {
+        return Ok(Verdict::Pass);
+    }
+    Ok(cross(packet, seen, &config, stats, port, flow))
+}
+
+/// Sends a packet to another port, or leaves it to the bridge.
+#[inline(always)]
+fn cross(
+    packet: &(impl Packet + Forward),
+    seen: &Seen,
+    config: &PortConfig,
+    stats: &mut PortStats,
+    port: u16,
+    flow: Option<&mut Flow>,
+) -> Verdict {
+    let Some(crossing) = Crossing::of(packet, port, seen.tag) else { return Verdict::Pass };
+    let way = config.way();
+    if !matches!(way, Way::Bridge)
+        && let Some(to) = forward::path(&crossing, seen, flow)
+        && packet.forward(way, to)
+    {
+        stats.tx.count_way(way, seen.weight.cell());
+        // Of the three only this one goes by the other's egress hook.
+        if !matches!(way, Way::Redirect) {
+            let _ = enters(Pair { from: port, to }, seen, way);
+        }
+        return Verdict::Forwarded;
+    }
+    forward::leave_to_the_bridge(&crossing, config.domain);
+    Verdict::Pass
 }
 
 /// A packet that goes out of a device, having come in by another or by none (0): its
 /// namespace receives it.
 #[inline(always)]
 pub fn egress(
-    packet: &impl Packet,
+    packet: &(impl Packet + Forward),
     ifindex: u32,
     ingress_ifindex: u32,
 ) -> Result<Verdict, Unmanaged> {
     let to = number(ifindex).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
     let from = number(ingress_ifindex).unwrap_or(OUTSIDE);
-    enters(Pair { from, to }, seen)?;
+    let redirected = FAST_PATHS.load() != 0 && packet.was_redirected();
+    let way = if redirected { Way::Redirect } else { Way::Bridge };
+    enters(Pair { from, to }, seen, way)?;
+    if redirected || TRACK_FLOWS.load() == 0 && FAST_PATHS.load() == 0 {
+        return Ok(Verdict::Pass);
+    }
+    let domain = config(to).ok_or(Unmanaged)?.domain;
+    if from == OUTSIDE {
+        let _ = flow(packet, seen, domain);
+    } else if FAST_PATHS.load() != 0 {
+        seen.look_at_flow(packet, domain);
+        forward::learn(packet, seen, from, to, domain);
+    }
     Ok(Verdict::Pass)
 }
 
 #[inline(always)]
-fn enters(pair: Pair, seen: &Seen) -> Result<(), Unmanaged> {
+fn flow(packet: &impl Packet, seen: &mut Seen, domain: u16) -> Option<&'static mut Flow> {
+    if TRACK_FLOWS.load() == 0 && FAST_PATHS.load() == 0 {
+        return None;
+    }
+    seen.look_at_flow(packet, domain);
+    if TRACK_FLOWS.load() == 0 { None } else { flow::track(seen) }
+}
+
+#[inline(always)]
+fn enters(pair: Pair, seen: &Seen, way: Way) -> Result<(), Unmanaged> {
     let stats = account::counters(pair.to).ok_or(Unmanaged)?;
     account::packet(&mut stats.rx, seen);
+    if !matches!(way, Way::Bridge) {
+        stats.rx.count_way(way, seen.weight.cell());
+    }
     account::pair(pair, seen.weight);
     Ok(())
 }
@@ -69,7 +141,8 @@ fn number(ifindex: u32) -> Option<u16> {
 /// something.
 #[inline(always)]
 fn config(port: u16) -> Option<PortConfig> {
-    if GUARD.load() == 0 && DIRECT_LINKS.load() == 0 {
+    let switches = [GUARD.load(), DIRECT_LINKS.load(), TRACK_FLOWS.load(), FAST_PATHS.load()];
+    if switches == [0; 4] {
         return Some(PortConfig::default());
     }
     PORT_CONFIGS.get(port.into()).copied()

@@ -251,16 +251,8 @@ impl<'a> Executor<'a> {
                 (self.programs, self.ports, self.datapath) = (None, None, None);
                 datapath::unload(self.store).map_err(|error| fail(error.into()))
             }
-            Step::Add(Object::Port(to)) => {
-                let fresh = self.fresh_maps;
-                let ports = self.ports(step)?;
-                // Who had the number before may have been counted until its link went.
-                let forgotten = if fresh { Ok(()) } else { ports.forget(to.number) };
-                forgotten.and_then(|()| ports.set(to)).map_err(|error| fail(error.into()))
-            }
-            Step::Change { to: Object::Port(to), .. } => {
-                self.ports(step)?.set(to).map_err(|error| fail(error.into()))
-            }
+            Step::Add(Object::Port(to)) => self.set_port(step, to, !self.fresh_maps),
+            Step::Change { to: Object::Port(to), .. } => self.set_port(step, to, false),
             Step::Remove(Object::Port(from)) => {
                 self.ports(step)?.forget(from.number).map_err(|error| fail(error.into()))
             }

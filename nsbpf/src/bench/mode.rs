@@ -89,5 +89,12 @@ pub(super) fn settings(
         Some(_) => apply::choose_way(store, wish)?,
         None => Attach::default(),
     };
-    Ok(Settings { ingress, attach, object: OBJECT_DIGEST.to_owned(), log: false })
+    Ok(Settings {
+        ingress,
+        attach,
+        object: OBJECT_DIGEST.to_owned(),
+        fastpath: None,
+        flows: 0,
+        log: false,
+    })
 }

@@ -24,7 +24,7 @@ pub(super) fn prepare_for(store: &Store, ingress: Option<IngressHook>) -> Result
     // Trying loads something. What the lab has loaded already proves as much, and
     // a lab that is up as wanted sees no write at all.
     let loaded = datapath::observe(store).map(|(datapath, _)| datapath.ingress);
-    if loaded != Some(ingress) {
+    if loaded.is_none_or(|loaded| !loaded.contains(&ingress)) {
         datapath::probe(ingress)?;
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! What a lab is brought up with, besides what it says.
 
 use clap::Args;
+use nsbpf_common::stats::Way;
 
 use super::exit::Unsupported;
 use crate::apply::{self, Wish};
 use crate::datapath::OBJECT_DIGEST;
-use crate::plan::Settings;
+use crate::plan::{DEFAULT_FLOWS, Settings};
 use crate::state::{Attach, IngressHook};
 use crate::store::Store;
 
@@ -17,9 +18,26 @@ pub(super) struct SettingsArgs {
     /// How programs are attached to tc hooks
     #[arg(long, value_enum, default_value_t)]
     attach: AttachArg,
+    /// How packets travel over bridges, whatever the lab says of all: its interfaces may
+    /// say otherwise
+    #[arg(long, value_parser = fastpath)]
+    fastpath: Option<Way>,
+    /// Flows that there is room for; 0 tracks none
+    #[arg(long, value_name = "NUMBER", default_value_t = DEFAULT_FLOWS,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_FLOWS)))]
+    flows: u32,
     /// Have the kernel half log what it cannot count, for `nsbpf log`; -vv does too
     #[arg(long)]
     kernel_log: bool,
+}
+
+/// Flows at most: 4 GiB of memory.
+const MAX_FLOWS: u32 = 1 << 24;
+
+/// A fast path, by its name.
+pub(super) fn fastpath(text: &str) -> Result<Way, String> {
+    let way = Way::ALL.into_iter().find(|way| way.name() == text);
+    way.ok_or_else(|| "`bridge`, `redirect`, `peer` or `xdp`".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -74,6 +92,13 @@ impl SettingsArgs {
             Some(_) => apply::choose_way(store, wish)?,
             None => Attach::default(),
         };
-        Ok(Settings { ingress, attach, object: OBJECT_DIGEST.to_owned(), log: self.logs() })
+        Ok(Settings {
+            ingress,
+            attach,
+            object: OBJECT_DIGEST.to_owned(),
+            fastpath: self.fastpath,
+            flows: self.flows,
+            log: self.logs(),
+        })
     }
 }

@@ -16,7 +16,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use nsbpf_common::ABI_VERSION;
 
-use super::{DatapathError, OBJECT, link, pairs};
+use super::{DatapathError, OBJECT, flows, link, pairs, paths};
 use crate::state::{Datapath, HookPoint, IngressHook, Switches};
 use crate::store::Store;
 
@@ -38,6 +38,16 @@ pub(super) const PAIR_CELLS: &str = "PAIR_CELLS";
 /// What found no room in it.
 pub(super) const PAIRS_MISSED: &str = "PAIRS_MISSED";
 
+/// Flows, those that are not answered yet, and what became of them.
+pub(super) const FLOWS: &str = "FLOWS";
+pub(super) const NEW_FLOWS: &str = "NEW_FLOWS";
+pub(super) const FLOW_EVENTS: &str = "FLOW_EVENTS";
+/// Where bridges send frames, and at which ports stations are.
+pub(super) const LEARNED_PATHS: &str = "LEARNED_PATHS";
+pub(super) const STATIONS: &str = "STATIONS";
+/// Devices that take frames from XDP, by port.
+pub(super) const DEVICES: &str = "DEVICES";
+
 /// How many entries a map is to have; `None` for what the object says.
 type Entries = fn(&Datapath) -> Option<u32>;
 
@@ -50,6 +60,12 @@ const MAPS: &[(&str, Entries)] = &[
     (PAIR_TABLE, |datapath| Some(pairs::table_entries(datapath))),
     (PAIR_CELLS, |datapath| Some(pairs::cell_entries(datapath))),
     (PAIRS_MISSED, |_| None),
+    (FLOWS, |datapath| Some(flows::entries(datapath))),
+    (NEW_FLOWS, |datapath| Some(flows::new_entries(datapath))),
+    (FLOW_EVENTS, |_| None),
+    (LEARNED_PATHS, |datapath| Some(paths::entries(datapath))),
+    (STATIONS, |datapath| Some(paths::entries(datapath))),
+    (DEVICES, |datapath| Some(datapath.port_capacity)),
 ];
 
 /// Begins the pins of programs that are not at every hook yet.
@@ -103,12 +119,19 @@ pub(super) fn io_error(
     move |source| DatapathError::Io { operation, path, source }
 }
 
-/// The program for what comes in, and that of the other mode.
-fn ingress(hook: IngressHook) -> (&'static str, &'static str) {
-    match hook {
-        IngressHook::Tc => (TC_INGRESS, XDP_INGRESS),
-        IngressHook::Xdp | IngressHook::XdpGeneric => (XDP_INGRESS, TC_INGRESS),
-    }
+/// The programs that a datapath has, and those that it could have.
+fn programs(datapath: &Datapath) -> [(&'static str, bool); 3] {
+    let tc = datapath.ingress.contains(&IngressHook::Tc);
+    let xdp = datapath.ingress.iter().any(|hook| HookPoint::ingress(*hook).is_xdp());
+    [(TC_INGRESS, tc), (XDP_INGRESS, xdp), (TC_EGRESS, true)]
+}
+
+fn used(datapath: &Datapath) -> impl Iterator<Item = &'static str> {
+    programs(datapath).into_iter().filter_map(|(name, used)| used.then_some(name))
+}
+
+fn unused(datapath: &Datapath) -> impl Iterator<Item = &'static str> {
+    programs(datapath).into_iter().filter_map(|(name, used)| (!used).then_some(name))
 }
 
 impl Programs {
@@ -118,14 +141,20 @@ impl Programs {
         let pins = store.pins();
         // 0 takes every log statement out of the programs.
         let log_level = if datapath.log { aya_log::Level::Debug as u8 } else { 0 };
-        let Switches { guard, direct_links } = datapath.switches;
-        let [guard, direct_links] = [guard, direct_links].map(u8::from);
+        let Switches { guard, direct_links, fast_paths } = datapath.switches;
+        let [guard, direct_links, fast_paths, track_flows] =
+            [guard, direct_links, fast_paths, datapath.flows > 0].map(u8::from);
+        let [path_ticks, station_ticks] = [paths::PATH_AGE, paths::STATION_AGE].map(paths::ticks);
         let table_ports = pairs::table_ports(datapath);
         let mut loader = EbpfLoader::new();
         loader
             .override_global("PORT_BASE", &datapath.port_base, true)
             .override_global("GUARD", &guard, true)
             .override_global("DIRECT_LINKS", &direct_links, true)
+            .override_global("TRACK_FLOWS", &track_flows, true)
+            .override_global("FAST_PATHS", &fast_paths, true)
+            .override_global("PATH_TICKS", &path_ticks, true)
+            .override_global("STATION_TICKS", &station_ticks, true)
             .override_global("PAIR_TABLE_PORTS", &table_ports, true)
             .override_global(aya_log::LEVEL, &log_level, true);
         for (map, entries) in MAPS {
@@ -136,7 +165,7 @@ impl Programs {
         }
         let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
         discard_staged(store)?;
-        for name in [ingress(datapath.ingress).0, TC_EGRESS] {
+        for name in used(datapath) {
             load_pinned(&mut ebpf, name, &pins.join(format!("{STAGED}{name}")))?;
         }
         let opened = Self::open_as(STAGED, store, datapath)?;
@@ -155,12 +184,15 @@ impl Programs {
             SchedClassifier::from_pin(pin(name)).map_err(program_error("open", name))
         };
         let (mut tc_ingress, mut xdp_ingress) = (None, None);
-        match datapath.ingress {
-            IngressHook::Tc => tc_ingress = Some(open_tc(TC_INGRESS)?),
-            IngressHook::Xdp | IngressHook::XdpGeneric => {
-                let program = Xdp::from_pin(pin(XDP_INGRESS), XdpAttachType::Interface)
-                    .map_err(program_error("open", XDP_INGRESS))?;
-                xdp_ingress = Some(program);
+        for name in used(datapath) {
+            match name {
+                TC_INGRESS => tc_ingress = Some(open_tc(TC_INGRESS)?),
+                XDP_INGRESS => {
+                    let program = Xdp::from_pin(pin(XDP_INGRESS), XdpAttachType::Interface)
+                        .map_err(program_error("open", XDP_INGRESS))?;
+                    xdp_ingress = Some(program);
+                }
+                _ => {}
             }
         }
         let tc_egress = open_tc(TC_EGRESS)?;
@@ -174,8 +206,7 @@ impl Programs {
         let Some(datapath) = &self.staged else {
             return Ok(());
         };
-        let (used, unused) = ingress(datapath.ingress);
-        for name in [used, TC_EGRESS] {
+        for name in used(datapath) {
             let (from, to) = (self.pins.join(format!("{STAGED}{name}")), self.pins.join(name));
             fs::rename(&from, &to).map_err(io_error("rename", &from))?;
         }
@@ -184,7 +215,9 @@ impl Programs {
         let new = record.with_extension("new");
         text.and_then(|text| fs::write(&new, text)).map_err(io_error("write", &new))?;
         fs::rename(&new, &record).map_err(io_error("rename", &new))?;
-        remove_if_there(&self.pins.join(unused))?;
+        for name in unused(datapath) {
+            remove_if_there(&self.pins.join(name))?;
+        }
         self.staged = None;
         Ok(())
     }
@@ -226,17 +259,17 @@ pub fn unload(store: &Store) -> Result<(), DatapathError> {
 pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
     let text = fs::read_to_string(store.datapath_record()).ok()?;
     let mut datapath: Datapath = serde_json::from_str(&text).ok()?;
-    let (used, unused) = ingress(datapath.ingress);
     let pinned = store.pins();
     let id = |name: &str| ProgramInfo::from_pin(pinned.join(name)).ok().map(|info| info.id());
     let ids =
         ProgramIds { tc_ingress: id(TC_INGRESS), tc_egress: id(TC_EGRESS), xdp: id(XDP_INGRESS) };
-    let there = |name: &str| pinned.join(name).exists();
+    let there = |name: &'static str| pinned.join(name).exists();
     // Maps of another layout are not for this build to look for.
     let whole = datapath.abi != ABI_VERSION || MAPS.iter().all(|(map, _)| there(map));
     let staged = pins(store).is_ok_and(|mut pins| pins.any(|path| is_staged(&path)));
-    datapath.settled = whole && !staged && !there(unused);
-    (there(used) && there(TC_EGRESS)).then_some((datapath, ids))
+    datapath.settled = whole && !staged && !unused(&datapath).any(there);
+    let all = used(&datapath).all(there);
+    all.then_some((datapath, ids))
 }
 
 fn is_staged(pin: &Path) -> bool {

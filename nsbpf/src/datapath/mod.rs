@@ -5,12 +5,14 @@
 //! XDP and TCX are pinned in the lab's folder.
 
 mod cost;
+mod flows;
 mod generator;
 mod inspect;
 mod link;
 mod load;
 mod log;
 mod pairs;
+mod paths;
 mod ports;
 mod probe;
 mod sink;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use aya::maps::xdp::{DevMap, XdpMapError};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use nsbpf_common::guard::OwnAddress;
@@ -11,14 +12,15 @@ use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::stats::{Cell, PortStats};
 
-use super::load::{OWN_ADDRESSES, PAIR_CELLS, PAIR_TABLE, PORT_CONFIGS, PORT_STATS};
+use super::load::{DEVICES, OWN_ADDRESSES, PAIR_CELLS, PAIR_TABLE, PORT_CONFIGS, PORT_STATS};
 use super::{DatapathError, pairs};
-use crate::state::{Datapath, Guard, Port};
+use crate::state::{Datapath, Guard, Place, Port};
 use crate::store::Store;
 
 /// The ports of a datapath that is loaded.
 pub struct Ports {
     configs: Array<MapData, PortConfig>,
+    devices: DevMap<MapData>,
     addresses: HashMap<MapData, OwnAddress, u8>,
     /// What is in `addresses`, by port.
     known: BTreeMap<u16, BTreeSet<IpAddr>>,
@@ -39,6 +41,7 @@ impl Ports {
         }
         Ok(Self {
             configs: open(store, PORT_CONFIGS)?,
+            devices: open(store, DEVICES)?,
             addresses,
             known,
             stats: open(store, PORT_STATS)?,
@@ -48,8 +51,8 @@ impl Ports {
         })
     }
 
-    /// All ports that the programs know.
-    pub fn all(&self) -> Result<Vec<Port>, DatapathError> {
+    /// All ports that the programs know. `place` tells where the device of a port is.
+    pub fn all(&self, place: impl Fn(u16) -> Option<Place>) -> Result<Vec<Port>, DatapathError> {
         let mut ports = Vec::new();
         for number in 0..u16::try_from(self.configs.len()).unwrap_or(OUTSIDE) {
             let config = self.configs.get(&number.into(), 0);
@@ -65,17 +68,33 @@ impl Ports {
                 }
             });
             let direct_peer = config.direct_peer();
-            let PortConfig { identity, mac, .. } = config;
-            ports.push(Port { number, identity, mac, direct_peer, guard });
+            let way = config.way();
+            let takes_xdp = self.takes_xdp(number)?.then(|| place(number)).flatten();
+            let PortConfig { identity, mac, domain, .. } = config;
+            ports.push(Port { number, identity, mac, direct_peer, domain, way, takes_xdp, guard });
         }
         Ok(ports)
     }
 
+    fn takes_xdp(&self, number: u16) -> Result<bool, DatapathError> {
+        match self.devices.get(number.into(), 0) {
+            Ok(_) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(map_error("read", DEVICES)(error)),
+        }
+    }
+
     /// Tells the programs of a port, or what is new about it. Addresses first: a
     /// guard that comes on knows them.
-    pub fn set(&mut self, port: &Port) -> Result<(), DatapathError> {
-        let Port { number, identity, mac, direct_peer, guard } = port;
-        let mut config = PortConfig::new(*mac).of(*identity);
+    ///
+    /// `ifindex` is the port's device, in the calling thread's network namespace if it is
+    /// to take frames from XDP.
+    pub fn set(&mut self, port: &Port, ifindex: u32) -> Result<(), DatapathError> {
+        let Port { number, identity, mac, direct_peer, domain, way, takes_xdp, guard } = port;
+        let mut config = PortConfig::new(*mac).of(*identity).within(*domain).by(*way);
+        if takes_xdp.is_some() || self.takes_xdp(*number)? {
+            self.set_device(*number, takes_xdp.as_ref().map_or(0, |_| ifindex))?;
+        }
         if let Some(peer) = direct_peer {
             config = config.direct(*peer);
         }
@@ -104,12 +123,24 @@ impl Ports {
     /// Forgets a port and all that was counted of it. What says that there is one
     /// goes last, so that nothing stays behind a forgetting that was cut short.
     pub fn forget(&mut self, number: u16) -> Result<(), DatapathError> {
+        if self.takes_xdp(number)? {
+            self.set_device(number, 0)?;
+        }
         self.forget_addresses(number, &BTreeSet::new())?;
         self.forget_pairs(number)?;
         let zeros = zeros::<PortStats>()?;
         self.stats.set(number.into(), zeros, 0).map_err(map_error("write", PORT_STATS))?;
         let nothing = PortConfig::default();
         self.configs.set(number.into(), nothing, 0).map_err(map_error("write", PORT_CONFIGS))
+    }
+
+    /// 0 for no device (`__dev_map_alloc_node`, Linux 6.18).
+    fn set_device(&mut self, number: u16, ifindex: u32) -> Result<(), DatapathError> {
+        let set = self.devices.set(number.into(), ifindex, None, 0);
+        set.map_err(|error| match error {
+            XdpMapError::MapError(source) => map_error("write", DEVICES)(source),
+            XdpMapError::ChainedProgramNotSupported => DatapathError::Missing(DEVICES),
+        })
     }
 
     fn forget_addresses(

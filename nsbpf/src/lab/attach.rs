@@ -224,8 +224,9 @@ fn range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
 
 /// A pair without a bridge has no ports.
 fn refuse_port_keys(draft: &Draft<'_>, problems: &mut Vec<Problem>) {
-    let InterfaceSpec { vlan, trunk, isolated, .. } = draft.spec;
+    let InterfaceSpec { vlan, trunk, isolated, fastpath, .. } = draft.spec;
     let keys = [
+        fastpath.as_ref().map(|value| ("fastpath", value.referenced)),
         vlan.as_ref().map(|value| ("vlan", value.referenced)),
         trunk.first().map(|value| ("trunk", value.referenced)),
         isolated.as_ref().map(|value| ("isolated", value.referenced)),

@@ -15,8 +15,8 @@ use super::route::{self, Device};
 use super::segment::{Clash, Owner, Segment, SegmentId, Subnets};
 use super::spec::LabSpec;
 use super::{
-    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, guard, mac,
-    sysctl,
+    Attachment, Bridge, Interface, InterfaceId, Lab, LinkId, Namespace, adopt, expect, fastpath,
+    guard, mac, sysctl,
 };
 
 /// Checks a lab. All problems are collected: one run shows them all.
@@ -60,8 +60,10 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
             addresses,
             up: draft.spec.up.unwrap_or(true),
             guard,
+            fastpath: fastpath::check(draft.spec.fastpath.as_ref(), &mut problems),
         });
     }
+    let fastpath = fastpath::check(spec.fastpath.as_ref(), &mut problems);
     let places = BridgePlaces::of(&bridges);
     let mut namespaces: Vec<Namespace> = members
         .iter()
@@ -83,7 +85,9 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         _ => Vec::new(),
     };
     match name {
-        Some(name) if problems.is_empty() => Ok(Lab { name, bridges, namespaces, expect }),
+        Some(name) if problems.is_empty() => {
+            Ok(Lab { name, bridges, namespaces, fastpath, expect })
+        }
         _ => Err(problems),
     }
 }

@@ -10,6 +10,7 @@ mod bridge;
 mod check;
 mod count;
 mod expect;
+mod fastpath;
 mod guard;
 mod mac;
 mod name;
@@ -27,6 +28,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use nsbpf_common::stats;
 
 pub use expect::{Destination, Expectation, Party, Trial, Way};
 pub use name::{InterfaceName, Name, NameError};
@@ -54,6 +56,8 @@ pub struct Lab {
     pub bridges: Vec<Bridge>,
     /// Namespaces, in the order of the file.
     pub namespaces: Vec<Namespace>,
+    /// How packets travel over its bridges, if it says so.
+    pub fastpath: Option<stats::Way>,
     /// Who reaches whom, in the order of the file.
     pub expect: Vec<Expectation>,
 }
@@ -140,6 +144,19 @@ pub struct Interface {
     pub up: bool,
     /// Whether what it sends is dropped when it claims to be another.
     pub guard: Option<Guard>,
+    /// How what it sends travels over its bridge, if it says so itself.
+    pub fastpath: Option<stats::Way>,
+}
+
+impl Interface {
+    /// The bridge that it is on, if it is on one.
+    #[must_use]
+    pub fn bridge(&self) -> Option<&InterfaceName> {
+        match &self.attachment {
+            Attachment::Port(port) => Some(&port.bridge),
+            Attachment::Peer(_) => None,
+        }
+    }
 }
 
 /// What a guarded interface may not claim.

@@ -15,9 +15,9 @@ use super::DEFAULT_MTU;
 use super::bridge::{DEFAULT_FORWARD_DELAY, DEFAULT_VLAN};
 use super::problem::{Problem, nearest};
 use super::schema::kind::{
-    AddressText, ContainerText, Count, ForwardDelay, GatewayText, GuardText, InterfaceNameText,
-    MacText, Mtu, NameText, NetnsText, PeerText, Pid, Port, SubnetText, SysctlNameText,
-    SysctlValue, Text, Vlan, VlanRange, WordsText,
+    AddressText, ContainerText, Count, FastPathText, ForwardDelay, GatewayText, GuardText,
+    InterfaceNameText, MacText, Mtu, NameText, NetnsText, PeerText, Pid, Port, SubnetText,
+    SysctlNameText, SysctlValue, Text, Vlan, VlanRange, WordsText,
 };
 use super::schema::{self, Mapping};
 use super::words::Words;
@@ -41,6 +41,10 @@ pub(super) struct LabSpec {
         extend("type" = "object", "minProperties" = 1)
     )]
     pub(super) namespaces: Entries<NamespaceSpec>,
+    /// How packets between ports of a bridge travel: `bridge`, `redirect`, `peer` or `xdp`; see
+    /// Fast paths. `peer` if not said.
+    #[schemars(with = "Option<FastPathText>", extend("default" = "peer"))]
+    pub(super) fastpath: Option<Spanned<String>>,
     /// Who must reach whom, and who must not; see Expectations.
     #[serde(default)]
     pub(super) expect: Vec<ExpectSpec>,
@@ -195,6 +199,10 @@ pub(super) struct InterfaceSpec {
     /// said.
     #[schemars(with = "Option<GuardText>", extend("default" = false))]
     pub(super) guard: Option<Spanned<String>>,
+    /// How what the interface sends travels over its bridge, if not as the lab says; see Fast
+    /// paths.
+    #[schemars(with = "Option<FastPathText>")]
+    pub(super) fastpath: Option<Spanned<String>>,
     /// MAC address inside the namespace; unicast. If not said it follows from the lab's slot.
     #[schemars(with = "Option<MacText>")]
     pub(super) mac: Option<Spanned<String>>,

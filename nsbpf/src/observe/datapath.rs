@@ -140,14 +140,15 @@ impl DatapathReport {
 
 /// The programs of all hooks that the lab has.
 fn programs(store: &Store, state: &State) -> Result<Vec<LoadedProgram>, DatapathError> {
-    let ingress = match state.objects.get(&Key::Datapath) {
-        Some(Object::Datapath(datapath)) => HookPoint::ingress(datapath.ingress),
-        _ => return Ok(Vec::new()),
+    let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) else {
+        return Ok(Vec::new());
     };
-    [ingress, HookPoint::TcEgress]
-        .into_iter()
-        .map(|point| datapath::loaded_program(store, point))
-        .collect()
+    let mut points: Vec<HookPoint> =
+        datapath.ingress.iter().copied().map(HookPoint::ingress).collect();
+    // Native and generic XDP have one program.
+    points.dedup_by_key(|point| point.is_xdp());
+    points.push(HookPoint::TcEgress);
+    points.into_iter().map(|point| datapath::loaded_program(store, point)).collect()
 }
 
 impl ProgramReport {

@@ -3,6 +3,7 @@
 mod graph;
 mod text;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -20,9 +21,8 @@ pub struct Topology {
     pub lab: String,
     /// Its share of interface indices; `None` for one without a folder.
     pub slot: Option<u16>,
-    /// Where packets from a namespace meet the datapath; `None` when none is
-    /// loaded.
-    pub ingress: Option<IngressHook>,
+    /// Where packets from namespaces meet the datapath; empty when none is loaded.
+    pub ingress: BTreeSet<IngressHook>,
     /// Its bridges.
     pub bridges: Vec<BridgeReport>,
     /// Its namespaces.
@@ -153,8 +153,8 @@ impl Topology {
             _ => None,
         });
         let ingress = match state.objects.get(&Key::Datapath) {
-            Some(Object::Datapath(datapath)) => Some(datapath.ingress),
-            _ => None,
+            Some(Object::Datapath(datapath)) => datapath.ingress.clone(),
+            _ => BTreeSet::new(),
         };
         Self {
             lab: lab.to_string(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use ipnet::IpNet;
 use nsbpf_common::ABI_VERSION;
 use nsbpf_common::port::{self, Slot};
+use nsbpf_common::stats::Way;
 
 use super::PlanError;
 use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name};
@@ -30,8 +31,34 @@ pub struct Settings {
     pub attach: Attach,
     /// Digest of the object that holds the programs.
     pub object: String,
+    /// How packets travel over bridges where the lab does not say; `None` for the
+    /// default.
+    pub fastpath: Option<Way>,
+    /// Flows that there is room for, 0 to track none.
+    pub flows: u32,
     /// Whether the programs log what they cannot count.
     pub log: bool,
+}
+
+/// Flows that there is room for if nobody says.
+pub const DEFAULT_FLOWS: u32 = 1 << 16;
+
+impl Settings {
+    /// The way of an interface's packets, and where they meet the datapath. Only
+    /// packets that go over a bridge can pass it by; and a way that is asked for says
+    /// where that can be done.
+    fn way(&self, hook: IngressHook, lab: &Lab, interface: &lab::Interface) -> (Way, IngressHook) {
+        if matches!(interface.attachment, Attachment::Peer(_)) {
+            return (Way::Bridge, hook);
+        }
+        let default = if hook == IngressHook::Tc { Way::Peer } else { Way::Bridge };
+        let asked = interface.fastpath.or(self.fastpath).or(lab.fastpath);
+        match (asked.unwrap_or(default), hook) {
+            (way @ (Way::Redirect | Way::Peer), _) => (way, IngressHook::Tc),
+            (Way::Xdp, IngressHook::Tc) => (Way::Xdp, IngressHook::Xdp),
+            (way, hook) => (way, hook),
+        }
+    }
 }
 
 /// The objects of a lab. Those that `state` has keep their numbers, others get
@@ -78,16 +105,29 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         desired.add(Object::Datapath(Datapath {
             abi: ABI_VERSION,
             object: settings.object.clone(),
-            ingress,
+            ingress: lab.interfaces().map(|(_, one)| settings.way(ingress, lab, one).1).collect(),
             attach: settings.attach,
             log: settings.log,
             port_base: slot.base(),
             port_capacity,
-            switches: switches(lab),
+            flows: settings.flows,
+            switches: Switches {
+                fast_paths: lab
+                    .interfaces()
+                    .any(|(_, one)| settings.way(ingress, lab, one).0 != Way::Bridge),
+                ..switches(lab)
+            },
             settled: true,
         }));
+        let by_xdp: BTreeSet<&InterfaceName> = lab
+            .interfaces()
+            .filter(|(_, one)| settings.way(ingress, lab, one).0 == Way::Xdp)
+            .filter_map(|(_, one)| one.bridge())
+            .collect();
         for (id, interface) in lab.interfaces() {
-            desired.port(&id, interface, &ports);
+            let way = settings.way(ingress, lab, interface).0;
+            let takes_xdp = interface.bridge().is_some_and(|bridge| by_xdp.contains(bridge));
+            desired.port(&id, interface, &ports, (way, takes_xdp));
         }
     }
     Ok(desired.objects)
@@ -220,6 +260,7 @@ impl Desired<'_> {
                 Attachment::Port(_) => Some(HookPoint::TcEgress),
                 Attachment::Peer(_) => None,
             };
+            let (_, ingress) = settings.way(ingress, self.lab, interface);
             for point in [HookPoint::ingress(ingress)].into_iter().chain(egress) {
                 let (id, device) = (id.clone(), behind.clone());
                 let attach = (!point.is_xdp()).then_some(settings.attach);
@@ -244,9 +285,16 @@ impl Desired<'_> {
         id: &InterfaceId,
         interface: &lab::Interface,
         ports: &HashMap<InterfaceId, u16>,
+        (way, takes_xdp): (Way, bool),
     ) {
         let number = ports.get(id).copied().unwrap_or_default();
         let mac = self.mac(id, number);
+        let bridge =
+            interface.bridge().and_then(|name| self.objects.get(&Key::Bridge(name.clone())));
+        let (domain, place) = match bridge {
+            Some(Object::Bridge(bridge)) => (bridge.number, Some(bridge.place.clone())),
+            _ => (number, None),
+        };
         let direct_peer = match &interface.attachment {
             Attachment::Peer(other) => ports.get(other).copied(),
             Attachment::Port(_) => None,
@@ -263,8 +311,16 @@ impl Desired<'_> {
                 Guard::Addresses(addresses.map(|address| address.addr()).collect())
             }
         });
-        let identity = identity(id);
-        self.add(Object::Port(Port { number, identity, mac, direct_peer, guard }));
+        self.add(Object::Port(Port {
+            number,
+            identity: identity(id),
+            mac,
+            direct_peer,
+            domain: direct_peer.map_or(domain, |peer| peer.min(number)),
+            way,
+            takes_xdp: place.filter(|_| takes_xdp),
+            guard,
+        }));
     }
 
     /// The MAC address of an interface, which the lab says or which follows from
@@ -355,6 +411,7 @@ fn switches(lab: &Lab) -> Switches {
     Switches {
         guard: any(|one| one.guard.is_some()),
         direct_links: any(|one| matches!(one.attachment, Attachment::Peer(_))),
+        fast_paths: false,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::state::{
     Owner, Place, Route, State, Stray, Veth,
 };
 
-pub use desired::{Settings, desired};
+pub use desired::{DEFAULT_FLOWS, Settings, desired};
 pub use replacement::Replacement;
 
 /// One step.
@@ -314,10 +314,14 @@ fn keeps_maps(from: &Datapath, to: &Datapath) -> bool {
         log: _,
         port_base,
         port_capacity,
+        flows,
         settled: _,
         switches: _,
     } = from;
-    *abi == to.abi && *port_base == to.port_base && *port_capacity == to.port_capacity
+    *abi == to.abi
+        && *port_base == to.port_base
+        && *port_capacity == to.port_capacity
+        && *flows == to.flows
 }
 
 fn alters_far(from: &Far, to: &Far) -> bool {

@@ -41,6 +41,10 @@ fn why_anew(from: &Datapath, to: &Datapath) -> String {
     if from.port_base != to.port_base {
         return "the lab has other interface indices".to_owned();
     }
+    if from.flows != to.flows {
+        let (had, has) = (from.flows, to.flows);
+        return format!("the maps had room for {had} flows and have it for {has}");
+    }
     let (had, has) = (from.port_capacity, to.port_capacity);
     format!("the maps had room for {had} ports and have it for {has}")
 }

@@ -8,7 +8,14 @@ const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
 
 fn settings(ingress: IngressHook) -> Settings {
     let ingress = Some(ingress);
-    Settings { ingress, attach: Attach::Clsact, object: "digest".to_owned(), log: false }
+    Settings {
+        ingress,
+        attach: Attach::Clsact,
+        object: "digest".to_owned(),
+        fastpath: None,
+        flows: 0,
+        log: false,
+    }
 }
 
 fn wanted(source: &str, ingress: IngressHook, state: &State) -> Objects {

@@ -9,7 +9,7 @@ use libtest_mimic::Failed;
 use nsbpf::apply::{ApplyError, Converged, converge, survey, take_down};
 use nsbpf::datapath::{OBJECT_DIGEST, StatsReader};
 use nsbpf::lab::Lab;
-use nsbpf::plan::Settings;
+use nsbpf::plan::{DEFAULT_FLOWS, Settings};
 use nsbpf::state::{Attach, IngressHook, Object, State};
 use nsbpf::store::{LabLock, Store};
 use nsbpf_common::stats::PortStats;
@@ -94,6 +94,8 @@ pub(crate) fn settings(ingress: IngressHook) -> Settings {
         ingress: Some(ingress),
         attach: Attach::Clsact,
         object: OBJECT_DIGEST.to_owned(),
+        fastpath: None,
+        flows: DEFAULT_FLOWS,
         log: false,
     }
 }

@@ -49,36 +49,60 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 /// Ports that the maps have room for.
 const PORTS: u16 = 2;
+/// Flows, paths and stations that they have room for.
+const FLOWS: u32 = 1 << 10;
+/// For how long paths and stations are known: as long as a test runs.
+const TICKS: u32 = 1 << 20;
 
 /// How the programs are loaded.
+#[expect(clippy::struct_excessive_bools, reason = "each is a global of the kernel half")]
 struct Switches {
     port_base: u32,
     log_level: u8,
     guard: bool,
     direct_links: bool,
+    fast_paths: bool,
+    flows: bool,
     /// A lab whose matrix is not a table.
     large: bool,
 }
 
 impl Default for Switches {
     fn default() -> Self {
-        let (guard, direct_links, large) = (false, false, false);
-        Self { port_base: LOOPBACK, log_level: 0, guard, direct_links, large }
+        Self {
+            port_base: LOOPBACK,
+            log_level: 0,
+            guard: false,
+            direct_links: false,
+            fast_paths: false,
+            flows: false,
+            large: false,
+        }
     }
 }
 
 fn load(switches: &Switches) -> Result<Ebpf, Failed> {
-    let Switches { port_base, log_level, guard, direct_links, large } = switches;
-    let [guard, direct_links] = [guard, direct_links].map(|on| u8::from(*on));
+    let Switches { port_base, log_level, guard, direct_links, fast_paths, flows, large } = switches;
+    let [guard, direct_links, fast_paths, flows] =
+        [guard, direct_links, fast_paths, flows].map(|on| u8::from(*on));
     let table_ports = if *large { 0 } else { PORTS };
     let mut ebpf = EbpfLoader::new()
         .override_global("PORT_BASE", port_base, true)
         .override_global("GUARD", &guard, true)
         .override_global("DIRECT_LINKS", &direct_links, true)
+        .override_global("FAST_PATHS", &fast_paths, true)
+        .override_global("TRACK_FLOWS", &flows, true)
+        .override_global("PATH_TICKS", &TICKS, true)
+        .override_global("STATION_TICKS", &TICKS, true)
         .override_global("PAIR_TABLE_PORTS", &table_ports, true)
         .override_global(aya_log::LEVEL, log_level, true)
         .map_max_entries("PORT_STATS", PORTS.into())
         .map_max_entries("PORT_CONFIGS", PORTS.into())
+        .map_max_entries("FLOWS", FLOWS)
+        .map_max_entries("NEW_FLOWS", FLOWS)
+        .map_max_entries("LEARNED_PATHS", FLOWS)
+        .map_max_entries("STATIONS", FLOWS)
+        .map_max_entries("DEVICES", PORTS.into())
         .map_max_entries("PAIR_TABLE", Pair::table_length(PORTS))
         .load(OBJECT)?;
     for (_, program) in ebpf.programs_mut() {

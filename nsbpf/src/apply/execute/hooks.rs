@@ -22,7 +22,7 @@ use crate::datapath::{self, HeldLink, Programs};
 use crate::net::filter::{self, TcHook};
 use crate::net::{NetNs, link};
 use crate::plan::Step;
-use crate::state::{Attach, Datapath, Device, Hook, HookPoint, Key, Object, Place};
+use crate::state::{Attach, Datapath, Device, Hook, HookPoint, Key, Object, Place, Port};
 
 fn tc_hook(point: HookPoint) -> Option<TcHook> {
     match point {
@@ -90,6 +90,36 @@ impl Executor<'_> {
             key: Key::Datapath,
             source: Box::new(error.into()),
         }))
+    }
+
+    /// Tells the loaded programs of a port. Who had its number before may have been
+    /// counted until its link went: with `anew` that is forgotten.
+    pub(super) fn set_port(
+        &mut self,
+        step: &Step,
+        to: &Port,
+        anew: bool,
+    ) -> Result<(), ApplyError> {
+        let ifindex = self.slot(step)?.ifindex(to.number);
+        let ports = self.ports(step)?;
+        if anew {
+            ports.forget(to.number).map_err(|error| failed(step, error))?;
+        }
+        // A device is known by its index, where it is.
+        let place = match &to.takes_xdp {
+            Some(Place::Netns(name)) => Some(name),
+            _ => None,
+        };
+        let Self { ports: Some(ports), sockets, .. } = self else { return Ok(()) };
+        let mut set = || ports.set(to, ifindex);
+        let done = match place {
+            None => set(),
+            Some(name) => {
+                let netns = sockets.netns(step, name)?;
+                netns.run(set).map_err(|error| failed(step, error))?
+            }
+        };
+        done.map_err(|error| failed(step, error))
     }
 
     pub(super) fn attach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {

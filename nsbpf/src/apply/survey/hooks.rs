@@ -23,7 +23,14 @@ pub(super) fn look(
 ) -> Result<(), ApplyError> {
     let ids = match datapath::observe(store) {
         Some((datapath, ids)) => {
-            for port in ports(store, &datapath).map_err(failed("the ports of the datapath"))? {
+            let place = |number: u16| {
+                let known = devices
+                    .iter()
+                    .find(|known| known.device.number == number && known.counts_for.is_some());
+                known.map(|known| known.device.place.clone())
+            };
+            let ports = ports(store, &datapath, place);
+            for port in ports.map_err(failed("the ports of the datapath"))? {
                 insert(&mut survey.state.objects, Object::Port(port));
             }
             insert(&mut survey.state.objects, Object::Datapath(datapath));
@@ -49,11 +56,15 @@ pub(super) fn look(
 
 /// What the programs know of ports. Maps of another layout are not for this build to
 /// read, and of those that somebody took away there is nothing to read.
-fn ports(store: &Store, datapath: &Datapath) -> Result<Vec<Port>, DatapathError> {
+fn ports(
+    store: &Store,
+    datapath: &Datapath,
+    place: impl Fn(u16) -> Option<Place>,
+) -> Result<Vec<Port>, DatapathError> {
     if datapath.abi != ABI_VERSION {
         return Ok(Vec::new());
     }
-    match Ports::open(store, datapath).and_then(|ports| ports.all()) {
+    match Ports::open(store, datapath).and_then(|ports| ports.all(place)) {
         Err(_) if !datapath.settled => Ok(Vec::new()),
         ports => ports,
     }

@@ -56,6 +56,12 @@ kind!(
 );
 
 kind!(
+    /// How packets travel over a bridge.
+    FastPathText,
+    json_schema!({ "enum": ["bridge", "redirect", "peer", "xdp"] })
+);
+
+kind!(
     /// What a guarded interface may not claim.
     GuardText,
     json_schema!({ "enum": [true, false, "mac"] })

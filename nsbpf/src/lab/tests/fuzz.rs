@@ -63,6 +63,8 @@ fn settings() -> Settings {
         ingress: Some(IngressHook::Tc),
         attach: Attach::Clsact,
         object: "digest".to_owned(),
+        fastpath: None,
+        flows: 0,
         log: false,
     }
 }

@@ -13,13 +13,14 @@ impl Topology {
     pub fn text(&self) -> String {
         let mut text = self.lab.clone();
         // Writing to a string does not fail.
-        if let Some(ingress) = self.ingress {
-            let hook = match ingress {
-                IngressHook::Tc => "tc",
-                IngressHook::Xdp => "XDP",
-                IngressHook::XdpGeneric => "generic XDP",
-            };
-            let _ = write!(text, ", counted at {hook} ingress and tc egress");
+        let hooks = self.ingress.iter().map(|hook| match hook {
+            IngressHook::Tc => "tc",
+            IngressHook::Xdp => "XDP",
+            IngressHook::XdpGeneric => "generic XDP",
+        });
+        let hooks: Vec<&str> = hooks.collect();
+        if !hooks.is_empty() {
+            let _ = write!(text, ", counted at {} ingress and tc egress", hooks.join(" and "));
         }
         text.push('\n');
         for bridge in &self.bridges {
@@ -34,7 +35,7 @@ impl Topology {
                 let _ = writeln!(text, "    {name} = {value}");
             }
             for interface in &namespace.interfaces {
-                let _ = writeln!(text, "    {}", interface.line(self.ingress.is_some()));
+                let _ = writeln!(text, "    {}", interface.line(!self.ingress.is_empty()));
             }
             for RouteReport { to, via, interface } in &namespace.routes {
                 let via = via.map_or_else(String::new, |via| format!(" via {via}"));

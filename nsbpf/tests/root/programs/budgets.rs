@@ -15,7 +15,13 @@ const LOAD_MILLISECONDS: u128 = 600;
 pub(super) fn instructions() -> Result<(), Failed> {
     let start = std::time::Instant::now();
     // All that can be on.
-    let all = Switches { guard: true, direct_links: true, ..Switches::default() };
+    let all = Switches {
+        guard: true,
+        direct_links: true,
+        fast_paths: true,
+        flows: true,
+        ..Switches::default()
+    };
     let ebpf = load(&all)?;
     let took = start.elapsed().as_millis();
     assert!(took < LOAD_MILLISECONDS || is_emulated(), "loading took {took} ms");

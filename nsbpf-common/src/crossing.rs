@@ -1,0 +1,289 @@
+//! Crossings: frames that enter a bridge by a port, told apart by all that the bridge
+//! looks at, and the paths that the bridge chose for them.
+//!
+//! The bridge decides, egress learns, ingress replays: for a time, and only for frames
+//! that are the same to the bridge.
+
+use crate::abi::abi;
+use crate::packet::Packet;
+
+/// What a bridge looks at in a unicast frame: the port that it came in by, both MAC
+/// addresses and the VLAN tag. Frames that agree in these are forwarded alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Crossing {
+    /// Destination MAC address, and below it the number of the port.
+    to: u64,
+    /// Source MAC address, and below it the tag: see [`tag`].
+    from: u64,
+}
+
+abi!(Crossing, size = 16, align = 8);
+
+/// The tag of an untagged frame.
+const UNTAGGED: u16 = 0;
+/// Set in the tag of a tagged one. Priority and drop eligibility are no part of it:
+/// a frame that keeps its tag keeps them too.
+const TAGGED: u16 = 0x1000;
+const VLAN_ID: u16 = 0x0fff;
+const LOW: u64 = 0xffff;
+const MULTICAST: u64 = 1 << 56;
+
+/// What tells frames apart by their outermost tag: nothing, or the VLAN.
+#[inline(always)]
+#[must_use]
+pub const fn tag(tci: Option<u16>) -> u16 {
+    match tci {
+        None => UNTAGGED,
+        Some(tci) => TAGGED | (tci & VLAN_ID),
+    }
+}
+
+impl Crossing {
+    /// Of a frame that came in by a port with that tag; `None` for one that ends in its
+    /// Ethernet header.
+    #[inline(always)]
+    pub fn of<P: Packet + ?Sized>(packet: &P, port: u16, tag: u16) -> Option<Self> {
+        let [first, second, _] = packet.head()?.map(u64::to_be);
+        let to = (first & !LOW) | u64::from(port);
+        let from = (first << 48) | ((second >> 16) & 0xffff_ffff_0000) | u64::from(tag);
+        Some(Self { to, from })
+    }
+
+    /// The port that the frame came in by.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        low(self.to)
+    }
+
+    /// Its tag.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tag(&self) -> u16 {
+        low(self.from)
+    }
+
+    /// Whether it is for one station.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_unicast(&self) -> bool {
+        self.to & MULTICAST == 0
+    }
+
+    /// Who sent it, in a layer 2 domain.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sender(&self, domain: u16) -> Station {
+        Station((self.from & !LOW) | domain as u64)
+    }
+
+    /// Whom it is for, in a layer 2 domain.
+    #[inline(always)]
+    #[must_use]
+    pub const fn receiver(&self, domain: u16) -> Station {
+        Station((self.to & !LOW) | domain as u64)
+    }
+
+    /// Where to note that it is under way, among a power of two of places.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(&self, places: u32) -> u32 {
+        mix(self.to, self.from) & (places - 1)
+    }
+}
+
+/// A MAC address in a layer 2 domain: a bridge, or a pair without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Station(u64);
+
+abi!(Station, size = 8, align = 8);
+
+/// A port, and when that was so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Sighting(u64);
+
+abi!(Sighting, size = 8, align = 8);
+
+impl Sighting {
+    /// At that port in that tick.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(port: u16, tick: u64) -> Self {
+        Self(((port as u64) << 32) | (tick & 0xffff_ffff))
+    }
+
+    /// The port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        low(self.0 >> 32)
+    }
+
+    /// Ticks that have passed since. The counter begins anew every 2^32 ticks, which
+    /// are 49 days at 1,000 a second.
+    #[inline(always)]
+    #[must_use]
+    pub const fn age(self, tick: u64) -> u32 {
+        half(tick).wrapping_sub(half(self.0))
+    }
+}
+
+/// A frame that was left to the bridge, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct UnderWay {
+    /// As it came in.
+    pub crossing: Crossing,
+    /// The tick in which it did.
+    pub tick: u64,
+}
+
+abi!(UnderWay, size = 24, align = 8);
+
+/// Where frames of a crossing go, kept where they are looked up anyhow.
+///
+/// Several processors may write it at a time, so the last word holds a check of all of
+/// it: one that is half of one crossing's and half of another's answers nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Path {
+    /// As in the crossing.
+    to: u64,
+    /// The source MAC address, and below it the port that the frames go out of.
+    from: u64,
+    /// The check, and below it the tick in which the bridge chose this path.
+    stamp: u64,
+}
+
+abi!(Path, size = 24, align = 8);
+
+impl Path {
+    /// That the bridge sent frames of a crossing there.
+    #[inline(always)]
+    pub fn set(&mut self, crossing: &Crossing, sighting: Sighting) {
+        let from = (crossing.from & !LOW) | u64::from(sighting.port());
+        let check = mix(crossing.to, from) ^ u32::from(crossing.tag());
+        (self.to, self.from) = (crossing.to, from);
+        self.stamp = (u64::from(check) << 32) | (sighting.0 & 0xffff_ffff);
+    }
+
+    /// Where frames of a crossing go, if this says so.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(&self, crossing: &Crossing) -> Option<Sighting> {
+        let Self { to, from, stamp } = *self;
+        let check = mix(to, from) ^ u32::from(crossing.tag());
+        let same = to == crossing.to && (from ^ crossing.from) & !LOW == 0;
+        let whole = half(stamp >> 32) == check;
+        if same && whole { Some(Sighting::new(low(from), stamp)) } else { None }
+    }
+}
+
+/// 32 bits of two words (a multiplication by the golden ratio, Knuth's).
+#[inline(always)]
+const fn mix(one: u64, other: u64) -> u32 {
+    let mixed = (one ^ other.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    half(mixed >> 32)
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+const fn half(word: u64) -> u32 {
+    word as u32
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the lowest 16 bits are meant")]
+const fn low(word: u64) -> u16 {
+    word as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(to: u8, from: u8) -> [u8; 60] {
+        let mut frame = [0; 60];
+        frame[..6].copy_from_slice(&[2, 3, 4, 5, 6, to]);
+        frame[6..12].copy_from_slice(&[2, 3, 4, 5, 6, from]);
+        frame
+    }
+
+    fn crossing(to: u8, from: u8, port: u16, tci: Option<u16>) -> Crossing {
+        Crossing::of(frame(to, from).as_slice(), port, tag(tci)).unwrap()
+    }
+
+    #[test]
+    fn a_crossing_holds_what_a_bridge_looks_at() {
+        let one = crossing(1, 2, 7, None);
+        assert_eq!((one.to, one.from), (0x0203_0405_0601_0007, 0x0203_0405_0602_0000));
+        let others = [
+            crossing(3, 2, 7, None),
+            crossing(1, 3, 7, None),
+            crossing(1, 2, 8, None),
+            crossing(1, 2, 7, Some(0)),
+            crossing(1, 2, 7, Some(5)),
+        ];
+        for other in others {
+            assert_ne!(one, other);
+        }
+        assert_eq!(crossing(1, 2, 7, Some(0xe005)), crossing(1, 2, 7, Some(5)));
+        assert!(one.is_unicast());
+        let mut group = frame(1, 2);
+        group[0] = 3;
+        assert!(!Crossing::of(group.as_slice(), 7, 0).unwrap().is_unicast());
+        assert_eq!(Crossing::of([0; 13].as_slice(), 7, 0), None);
+        assert_eq!(one.sender(9), crossing(2, 1, 3, Some(4)).receiver(9));
+        assert_ne!(one.sender(9), one.sender(8));
+    }
+
+    #[test]
+    fn a_sighting_ages() {
+        let tick = 0xffff_fffe;
+        let sighting = Sighting::new(600, tick);
+        assert_eq!((sighting.port(), sighting.age(tick)), (600, 0));
+        assert_eq!(sighting.age(tick + 5), 5);
+    }
+
+    #[test]
+    fn a_path_answers_its_crossing_only() {
+        let one = crossing(1, 2, 7, Some(5));
+        let mut path = Path::default();
+        assert_eq!(path.of(&one), None);
+        path.set(&one, Sighting::new(9, 1234));
+        assert_eq!(path.of(&one), Some(Sighting::new(9, 1234)));
+        for other in [
+            crossing(3, 2, 7, Some(5)),
+            crossing(1, 3, 7, Some(5)),
+            crossing(1, 2, 8, Some(5)),
+            crossing(1, 2, 7, None),
+            crossing(1, 2, 7, Some(6)),
+        ] {
+            assert_eq!(path.of(&other), None);
+        }
+    }
+
+    #[test]
+    fn half_a_path_answers_nobody() {
+        let (one, other) = (crossing(1, 2, 7, None), crossing(1, 2, 7, Some(3)));
+        let (mut first, mut second) = (Path::default(), Path::default());
+        first.set(&one, Sighting::new(9, 50));
+        second.set(&other, Sighting::new(10, 51));
+        for words in 1..7 {
+            let pick = |word: u32, one, other| if words & (1 << word) == 0 { one } else { other };
+            let torn = Path {
+                to: pick(0, first.to, second.to),
+                from: pick(1, first.from, second.from),
+                stamp: pick(2, first.stamp, second.stamp),
+            };
+            for crossing in [one, other] {
+                let answer = torn.of(&crossing);
+                let right = [first.of(&crossing), second.of(&crossing)];
+                assert!(answer.is_none() || right.contains(&answer), "{words}: {answer:?}");
+            }
+        }
+    }
+}

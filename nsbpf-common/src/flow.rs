@@ -1,0 +1,261 @@
+//! Flows: what two endpoints say to each other, in both directions.
+//!
+//! One entry is statistics, connection tracking and cache of decisions at once. New
+//! ones are kept apart until they are answered ([`Flow::is_settled`]), so that whoever
+//! sends to many evicts nobody's connection.
+
+mod packet;
+
+use crate::abi::abi;
+use crate::crossing::Path;
+use crate::packet::{Family, protocol};
+pub use packet::FlowPacket;
+
+/// Names a flow: both ends, in an order that does not depend on who speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Addresses in network order; IPv4 has the first four bytes, the rest is 0.
+    pub addresses: [[u64; 2]; 2],
+    /// Ports of TCP, UDP and SCTP, in network order. Of an ICMP echo both are its
+    /// identifier, of other ICMP the second is type and code; else 0. Fragments have
+    /// none: all of a datagram are of one flow, those with ports too.
+    pub ports_be: [u16; 2],
+    /// Number of the bridge, or the lower one of a pair's ports.
+    pub domain: u16,
+    /// The outermost VLAN tag, as [`tag`](crate::crossing::tag) has it.
+    pub vlan: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    family: u8,
+    reserved: [u8; 6],
+}
+
+abi!(FlowKey, size = 48, align = 8);
+
+/// One end of a packet: its address and port, as they are in the packet.
+#[derive(Clone, Copy)]
+struct Endpoint {
+    address: [u64; 2],
+    port_be: u16,
+}
+
+impl FlowKey {
+    /// Notes a packet from one end to the other. Returns its direction: the number of the
+    /// sender among the ends.
+    #[inline(always)]
+    fn set_ends(&mut self, from: Endpoint, to: Endpoint) -> u8 {
+        let [of_from, of_to] = [from, to].map(|end| (end.address, end.port_be));
+        let direction = u8::from(of_from > of_to);
+        let [first, second] = if direction == 0 { [from, to] } else { [to, from] };
+        self.addresses = [first.address, second.address];
+        self.ports_be = [first.port_be, second.port_be];
+        direction
+    }
+
+    #[inline(always)]
+    fn set_family(&mut self, family: Family) {
+        self.family = family as u8;
+    }
+
+    /// The network protocol: [`Family::Ipv4`] or [`Family::Ipv6`].
+    #[must_use]
+    pub fn family(&self) -> Family {
+        if self.family == Family::Ipv4 as u8 { Family::Ipv4 } else { Family::Ipv6 }
+    }
+}
+
+/// What one end sent to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowDirection {
+    /// Packets; a GSO packet as the segments that it becomes.
+    pub packets: u64,
+    /// Their bytes on a wire.
+    pub bytes: u64,
+    /// Where they went last.
+    pub path: Path,
+}
+
+abi!(FlowDirection, size = 40, align = 8);
+
+/// What is known of a TCP connection, by what passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TcpState {
+    /// No TCP, or nothing that begins a connection was seen.
+    #[default]
+    None,
+    /// One end asked.
+    SynSent,
+    /// The other agreed.
+    SynReceived,
+    /// Both did.
+    Established,
+    /// One end has nothing more to say.
+    Closing,
+    /// Both have nothing more to say, or one broke it off.
+    Closed,
+}
+
+impl TcpState {
+    /// Every state, in the order of its number.
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::SynSent,
+        Self::SynReceived,
+        Self::Established,
+        Self::Closing,
+        Self::Closed,
+    ];
+
+    /// One word, as it is shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::SynSent => "syn-sent",
+            Self::SynReceived => "syn-received",
+            Self::Established => "established",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Flags of a TCP header (RFC 9293, section 3.1).
+pub mod tcp_flag {
+    /// Nothing more will be sent.
+    pub const FIN: u8 = 1;
+    /// A connection begins.
+    pub const SYN: u8 = 1 << 1;
+    /// It is broken off.
+    pub const RST: u8 = 1 << 2;
+    /// The acknowledgement number counts.
+    pub const ACK: u8 = 1 << 4;
+}
+
+/// Packets in one direction after which a flow without connections counts as one that
+/// lasts, although nobody answered.
+const LASTING_PACKETS: u64 = 8;
+
+/// A flow.
+///
+/// Two processors may handle packets of one flow at a time: packets and bytes are
+/// added atomically, a path checks itself, and the rest is stored in single words of
+/// which the last one wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// By the number of the sender among the key's ends.
+    pub directions: [FlowDirection; 2],
+    /// What was decided, by which rule, in which generation of them; 0 for nothing yet.
+    pub verdict: u64,
+    /// When the first packet came, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub first_seen_ns: u64,
+    /// When the last one came, likewise, to the kernel's tick (1 to 10 ms).
+    pub last_seen_ns: u64,
+    tick: u32,
+    /// From the first packet of a TCP connection to the initiator's second, in
+    /// nanoseconds: the round-trip time of its handshake. 0 if not known; 4.29 s at most.
+    pub handshake_ns: u32,
+    tcp_state: u8,
+    /// The direction of the first packet.
+    pub initiator: u8,
+    /// Directions that a FIN was seen in, a bit each.
+    finished: u8,
+    reserved: [u8; 5],
+}
+
+abi!(Flow, size = 120, align = 8);
+
+impl Flow {
+    /// Begins with the packet that is then counted.
+    #[inline(always)]
+    pub fn begin(&mut self, direction: u8, now_ns: u64) {
+        *self = Self::default();
+        (self.first_seen_ns, self.last_seen_ns) = (now_ns, now_ns);
+        self.initiator = direction;
+    }
+
+    /// What is known of its TCP connection.
+    #[must_use]
+    pub fn tcp_state(&self) -> TcpState {
+        TcpState::ALL.get(usize::from(self.tcp_state)).copied().unwrap_or_default()
+    }
+
+    /// Notes that a packet came in a tick; what time it is matters for the first of each.
+    #[inline(always)]
+    pub fn see(&mut self, tick: u64, now_ns: impl FnOnce() -> u64) {
+        #[expect(clippy::cast_possible_truncation, reason = "compared only")]
+        let tick = tick as u32;
+        if self.tick != tick {
+            self.tick = tick;
+            self.last_seen_ns = now_ns();
+        }
+    }
+
+    /// Whether both ends are known to take part, or it lasts anyhow: a TCP connection
+    /// once it is answered, all else once it is answered or has some packets.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_settled(&self, ip_protocol: u8) -> bool {
+        let [one, other] = [self.directions[0].packets, self.directions[1].packets];
+        let answered = one > 0 && other > 0;
+        answered || ip_protocol != protocol::TCP && one + other >= LASTING_PACKETS
+    }
+
+    /// Whether a packet with these flags begins a new connection where an old one was.
+    #[inline(always)]
+    #[must_use]
+    pub const fn begins_anew(&self, flags: u8) -> bool {
+        let begins = flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+        begins && self.tcp_state == TcpState::Closed as u8
+    }
+
+    /// Follows a TCP connection: a packet with these flags went in a direction.
+    #[inline(always)]
+    pub fn follow(&mut self, direction: u8, flags: u8, now_ns: impl FnOnce() -> u64) {
+        use tcp_flag::{ACK, FIN, RST, SYN};
+        const SYN_SENT: u8 = TcpState::SynSent as u8;
+        const SYN_RECEIVED: u8 = TcpState::SynReceived as u8;
+        const CLOSED: u8 = TcpState::Closed as u8;
+        if flags & RST != 0 {
+            self.tcp_state = CLOSED;
+            return;
+        }
+        let initiator = direction == self.initiator;
+        match (flags & (SYN | ACK), self.tcp_state) {
+            (SYN, 0) if initiator => self.tcp_state = SYN_SENT,
+            (both, SYN_SENT) if both == SYN | ACK && !initiator => self.tcp_state = SYN_RECEIVED,
+            (ACK, SYN_RECEIVED) if initiator => {
+                self.tcp_state = TcpState::Established as u8;
+                let took = now_ns().saturating_sub(self.first_seen_ns);
+                self.handshake_ns = u32::try_from(took).unwrap_or(u32::MAX);
+            }
+            _ => {}
+        }
+        if flags & FIN != 0 && self.tcp_state != 0 {
+            self.finished |= 1 << (direction & 1);
+            let closed = self.finished == 0b11;
+            self.tcp_state = if closed { CLOSED } else { TcpState::Closing as u8 };
+        }
+    }
+}
+
+/// What became of flows, as many as there ever were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowEvents {
+    /// Flows that began.
+    pub begun: u64,
+    /// Flows that were settled: answered, or with packets enough.
+    pub settled: u64,
+    /// Packets of flows for which there was no room.
+    pub failed: u64,
+}
+
+abi!(FlowEvents, size = 24, align = 8);
+
+#[cfg(test)]
+mod tests;

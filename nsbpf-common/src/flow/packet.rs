@@ -1,0 +1,163 @@
+//! Which flow a packet is of.
+
+use super::{Endpoint, FlowKey};
+use crate::abi::abi;
+use crate::packet::{Family, Fragment, Headers, Packet, ethertype, protocol};
+
+/// A packet as its flow sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowPacket {
+    /// The flow; of a packet that is of none, what was here before.
+    pub key: FlowKey,
+    has_flow: u8,
+    /// The sender among the ends of the key.
+    pub direction: u8,
+    /// TCP flags; 0 of what is no TCP.
+    pub tcp_flags: u8,
+    is_neighbour_discovery: u8,
+    reserved: [u8; 4],
+}
+
+abi!(FlowPacket, size = 56, align = 8);
+
+/// Where ports, or what stands for them, are in an IPv4 packet without options or VLAN
+/// tags, and in an IPv6 packet without extension headers.
+const TRANSPORT_V4: u16 = 14 + 20;
+const TRANSPORT_V6: u16 = 14 + 40;
+const SCTP: u8 = 132;
+/// In the third word of a packet: more fragments follow, or others come before.
+const FRAGMENTED: u64 = 0x3fff << 16;
+/// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
+const DISCOVERY: core::ops::RangeInclusive<u8> = 133..=137;
+
+impl FlowPacket {
+    /// Whether the packet is of a flow: it is IP, and whole enough to say so.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_flow(&self) -> bool {
+        self.has_flow != 0
+    }
+
+    /// Whether hosts ask each other with it who they are: what a bridge has to see.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_neighbour_discovery(&self) -> bool {
+        self.is_neighbour_discovery != 0
+    }
+
+    /// Looks at a packet that is what most are; `false` for one that must be parsed.
+    #[inline(always)]
+    pub fn look_first<P: Packet + ?Sized>(&mut self, packet: &P) -> bool {
+        const IPV4: u64 = ethertype::IPV4 as u64;
+        const IPV6: u64 = ethertype::IPV6 as u64;
+        let Some([_, middle, end]) = packet.head() else { return false };
+        let [middle, end] = [middle.to_be(), end.to_be()];
+        let version = (middle >> 8) & 0xff;
+        self.forget();
+        match (middle >> 16) & 0xffff {
+            // No options, and no fragment: neither is there a place in the datagram, nor
+            // are more to come.
+            IPV4 if version == 0x45 && end & FRAGMENTED == 0 => {
+                self.set_v4(packet, 26);
+                let [.., kind] = end.to_be_bytes();
+                self.set_transport(packet, kind, TRANSPORT_V4);
+                true
+            }
+            IPV6 if version & 0xf0 == 0x60 => {
+                let [.., next, _, _, _] = end.to_be_bytes();
+                if !matches!(next, protocol::TCP | protocol::UDP | protocol::ICMPV6) {
+                    return false;
+                }
+                self.set_v6(packet, 22);
+                self.set_transport(packet, next, TRANSPORT_V6);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Looks at a packet whose headers were parsed up to the transport header.
+    #[inline(always)]
+    pub fn look<P: Packet + ?Sized>(&mut self, packet: &P, headers: &Headers) {
+        self.forget();
+        match headers.family() {
+            Family::Ipv4 => self.set_v4(packet, headers.network_offset + 12),
+            Family::Ipv6 => self.set_v6(packet, headers.network_offset + 8),
+            Family::Arp | Family::Other => return,
+        }
+        if matches!(headers.fragment(), Fragment::Whole) {
+            self.set_transport(packet, headers.protocol, headers.transport_offset);
+        } else {
+            self.key.protocol = headers.protocol;
+        }
+    }
+
+    #[inline(always)]
+    fn forget(&mut self) {
+        (self.has_flow, self.tcp_flags, self.is_neighbour_discovery) = (0, 0, 0);
+        self.key.ports_be = [0; 2];
+    }
+
+    /// Source and destination are one behind the other.
+    #[inline(always)]
+    fn set_v4<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16) {
+        let Some(both) = packet.load(offset).map(u64::from_le_bytes) else { return };
+        self.key.addresses = [both & 0xffff_ffff, both >> 32].map(|address| [address.to_le(), 0]);
+        self.key.set_family(Family::Ipv4);
+        self.has_flow = 1;
+    }
+
+    #[inline(always)]
+    fn set_v6<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16) {
+        let Some(source) = packet.load::<16>(offset) else { return };
+        let Some(destination) = packet.load::<16>(offset + 16) else { return };
+        self.key.addresses = [words(source), words(destination)];
+        self.key.set_family(Family::Ipv6);
+        self.has_flow = 1;
+    }
+
+    #[inline(always)]
+    fn set_transport<P: Packet + ?Sized>(&mut self, packet: &P, kind: u8, offset: u16) {
+        self.key.protocol = kind;
+        match kind {
+            protocol::TCP | protocol::UDP | SCTP => {
+                let Some([a, b, c, d]) = packet.load(offset) else { return };
+                self.key.ports_be = [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])];
+                if kind == protocol::TCP
+                    && let Some([flags]) = packet.load(offset + 13)
+                {
+                    self.tcp_flags = flags;
+                }
+            }
+            protocol::ICMP | protocol::ICMPV6 => {
+                let Some([of_type, code, _, _, id_0, id_1]) = packet.load(offset) else { return };
+                let version_6 = kind == protocol::ICMPV6;
+                let echo =
+                    if version_6 { matches!(of_type, 128 | 129) } else { matches!(of_type, 0 | 8) };
+                let id = u16::from_ne_bytes([id_0, id_1]);
+                let other = u16::from_ne_bytes([of_type, code]);
+                self.key.ports_be = if echo { [id, id] } else { [0, other] };
+                self.is_neighbour_discovery = u8::from(version_6 && DISCOVERY.contains(&of_type));
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts the ends into their order, once both are known.
+    #[inline(always)]
+    pub fn settle(&mut self, domain: u16, vlan: u16) {
+        let FlowKey { addresses: [from, to], ports_be: [of_from, of_to], .. } = self.key;
+        let from = Endpoint { address: from, port_be: of_from };
+        self.direction = self.key.set_ends(from, Endpoint { address: to, port_be: of_to });
+        (self.key.domain, self.key.vlan) = (domain, vlan);
+    }
+}
+
+/// The halves of an address, each as it is in the packet.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "halves are meant")]
+fn words(bytes: [u8; 16]) -> [u64; 2] {
+    let whole = u128::from_le_bytes(bytes);
+    [whole as u64, (whole >> 64) as u64].map(u64::to_le)
+}

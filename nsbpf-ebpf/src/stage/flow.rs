@@ -1,0 +1,98 @@
+//! Flow: who talks to whom, and what is known of it.
+
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "keys and values stay where they are, and are not copied to the stack"
+)]
+
+use core::ptr::NonNull;
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket};
+use nsbpf_common::packet::protocol;
+use nsbpf_common::sight::Seen;
+
+use super::{atomic, clock};
+use crate::maps::{BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS};
+
+/// Counts a packet in its flow, which begins if there is none. `None` for a packet
+/// that is of no flow, or of one that there is no room for.
+#[inline(always)]
+pub fn track(seen: &Seen) -> Option<&'static mut Flow> {
+    let Seen { flow: packet, weight, .. } = seen;
+    if !packet.has_flow() {
+        return None;
+    }
+    let (flow, is_new) = match FLOWS.get_ptr_mut(&packet.key) {
+        Some(flow) => (flow, false),
+        None => (fresh(&packet.key, packet.direction)?, true),
+    };
+    // SAFETY: a map's memory stays where it is. Other processors may write it too: what
+    // must add up is added atomically, the rest is single words.
+    let flow = unsafe { &mut *flow };
+    if packet.key.protocol == protocol::TCP && flow.begins_anew(packet.tcp_flags) {
+        flow.begin(packet.direction, clock::now_ns());
+    }
+    let cell = weight.cell();
+    if let Some(direction) = flow.directions.get_mut(usize::from(packet.direction)) {
+        atomic::add(&mut direction.packets, cell.packets);
+        atomic::add(&mut direction.bytes, cell.bytes);
+    }
+    flow.see(clock::tick(), clock::now_ns);
+    if packet.key.protocol == protocol::TCP {
+        flow.follow(packet.direction, packet.tcp_flags, clock::now_ns);
+    }
+    if is_new && flow.is_settled(packet.key.protocol) {
+        Some(settle(packet, flow))
+    } else {
+        Some(flow)
+    }
+}
+
+/// A flow that is not settled yet: known, or from now on.
+#[inline(always)]
+fn fresh(key: &FlowKey, direction: u8) -> Option<*mut Flow> {
+    if let Some(flow) = NEW_FLOWS.get_ptr_mut(key) {
+        return Some(flow);
+    }
+    let blank = BLANK_FLOWS.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own, as the packet's is.
+    let blank = unsafe { &mut *blank };
+    blank.begin(direction, clock::now_ns());
+    // One that another CPU has just made is as good.
+    let made = NEW_FLOWS.insert(key, &*blank, BPF_NOEXIST.into());
+    let flow = NEW_FLOWS.get_ptr_mut(key);
+    match (made, flow) {
+        (Ok(()), Some(_)) => count(|events| &mut events.begun),
+        (_, None) => count(|events| &mut events.failed),
+        (Err(_), Some(_)) => {}
+    }
+    flow
+}
+
+/// Moves a flow to where those are that last.
+#[inline(always)]
+fn settle(packet: &FlowPacket, flow: &'static mut Flow) -> &'static mut Flow {
+    let moved = FLOWS.insert(&packet.key, &*flow, BPF_NOEXIST.into());
+    let there = FLOWS.get_ptr_mut(&packet.key).and_then(NonNull::new);
+    let Some(mut there) = there else {
+        // It stays where it is: nothing is lost but its safety from others.
+        count(|events| &mut events.failed);
+        return flow;
+    };
+    if moved.is_ok() {
+        count(|events| &mut events.settled);
+    }
+    // Gone already when another CPU did the same.
+    let _ = NEW_FLOWS.remove(&packet.key);
+    // SAFETY: as for any flow.
+    unsafe { there.as_mut() }
+}
+
+#[inline(always)]
+fn count(event: impl FnOnce(&mut FlowEvents) -> &mut u64) {
+    if let Some(events) = FLOW_EVENTS.get_ptr_mut(0) {
+        // SAFETY: this CPU's own.
+        *event(unsafe { &mut *events }) += 1;
+    }
+}

@@ -1,0 +1,104 @@
+//! Forward: the bridge decides, egress learns, ingress replays.
+//!
+//! A frame whose crossing is known leaves by the port that the bridge chose for the
+//! frames before it. All else is left to the bridge, and noted, so that the hook where
+//! it comes out again knows it.
+
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "keys and values stay where they are, and are not copied to the stack"
+)]
+
+use nsbpf_common::crossing::{Crossing, Sighting, UnderWay};
+use nsbpf_common::flow::Flow;
+use nsbpf_common::packet::{Cast, Packet};
+use nsbpf_common::sight::Seen;
+use nsbpf_common::stats::Class;
+
+use super::clock;
+use crate::maps::{
+    LEARNED_PATHS, PATH_TICKS, STATION_TICKS, STATIONS, UNDER_WAY, UNDER_WAY_PLACES,
+};
+
+/// How often a station is noted anew: every so many ticks.
+const NOTE_TICKS: u32 = 64;
+
+/// Where a frame goes that came in by a port, if that is known well enough.
+#[inline(always)]
+pub fn path(crossing: &Crossing, seen: &Seen, flow: Option<&mut Flow>) -> Option<u16> {
+    if !may_pass_the_bridge_by(seen) {
+        return None;
+    }
+    let tick = clock::tick();
+    let is_fresh = |sighting: &Sighting| sighting.age(tick) < PATH_TICKS.load();
+    let of_flow = flow.and_then(|flow| flow.directions.get_mut(usize::from(seen.flow.direction)));
+    let known = of_flow.as_ref().and_then(|direction| direction.path.of(crossing)).filter(is_fresh);
+    if let Some(sighting) = known {
+        return Some(sighting.port());
+    }
+    let learned = LEARNED_PATHS.get_ptr(crossing)?;
+    // SAFETY: one word.
+    let learned = unsafe { learned.read_volatile() };
+    if !is_fresh(&learned) {
+        return None;
+    }
+    if let Some(direction) = of_flow {
+        direction.path.set(crossing, learned);
+    }
+    Some(learned.port())
+}
+
+/// What a bridge answers, or hosts ask each other who they are with, it has to see.
+#[inline(always)]
+fn may_pass_the_bridge_by(seen: &Seen) -> bool {
+    const ARP: usize = Class::Arp as usize;
+    const OTHER: usize = Class::Other as usize;
+    let known = !matches!(seen.class(), ARP | OTHER);
+    known && matches!(seen.cast(), Cast::Unicast) && !seen.flow.is_neighbour_discovery()
+}
+
+/// Notes that a frame is left to the bridge, and that its sender is at the port that
+/// it came in by.
+#[inline(always)]
+pub fn leave_to_the_bridge(crossing: &Crossing, domain: u16) {
+    let tick = clock::tick();
+    if let Some(place) = UNDER_WAY.get_ptr_mut(crossing.place(UNDER_WAY_PLACES)) {
+        // SAFETY: this CPU's own.
+        unsafe { *place = UnderWay { crossing: *crossing, tick } };
+    }
+    let station = crossing.sender(domain);
+    let port = crossing.port();
+    if let Some(sighting) = STATIONS.get_ptr(&station) {
+        // SAFETY: one word.
+        let sighting: Sighting = unsafe { sighting.read_volatile() };
+        if sighting.port() == port && sighting.age(tick) < NOTE_TICKS {
+            return;
+        }
+    }
+    // One that there is no room for is not known, and its frames take the bridge.
+    let _ = STATIONS.insert(&station, Sighting::new(port, tick), 0);
+}
+
+/// Learns from a frame that the bridge sends out of a port, having taken it from
+/// another: only where that is for the station that was seen there last, and the frame
+/// is as it was when it came in.
+#[inline(always)]
+pub fn learn(packet: &impl Packet, seen: &Seen, from: u16, to: u16, domain: u16) {
+    if !may_pass_the_bridge_by(seen) {
+        return;
+    }
+    let Some(crossing) = Crossing::of(packet, from, seen.tag) else { return };
+    let tick = clock::tick();
+    let Some(place) = UNDER_WAY.get_ptr(crossing.place(UNDER_WAY_PLACES)) else { return };
+    // SAFETY: this CPU's own.
+    let under_way = unsafe { &*place };
+    if under_way.crossing != crossing || tick.wrapping_sub(under_way.tick) > 1 {
+        return;
+    }
+    let Some(sighting) = STATIONS.get_ptr(&crossing.receiver(domain)) else { return };
+    // SAFETY: one word.
+    let sighting: Sighting = unsafe { sighting.read_volatile() };
+    if sighting.port() == to && sighting.age(tick) < STATION_TICKS.load() {
+        let _ = LEARNED_PATHS.insert(&crossing, Sighting::new(to, tick), 0);
+    }
+}
