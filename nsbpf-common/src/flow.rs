@@ -137,7 +137,7 @@ pub mod tcp_flag {
 
 /// Packets in one direction after which a flow without connections counts as one that
 /// lasts, although nobody answered.
-const LASTING_PACKETS: u64 = 8;
+const LASTING_PACKETS: u64 = 4;
 
 /// A flow.
 ///

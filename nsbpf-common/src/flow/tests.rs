@@ -168,8 +168,8 @@ fn who_answers_without_being_asked_opens_nothing() {
 #[test]
 fn what_lasts_is_settled() {
     let packets = |count| std::vec![(0, 0, 1); count];
-    assert!(!flow(&packets(7)).is_settled(protocol::UDP));
-    assert!(flow(&packets(8)).is_settled(protocol::UDP));
-    assert!(!flow(&packets(8)).is_settled(protocol::TCP));
+    assert!(!flow(&packets(3)).is_settled(protocol::UDP));
+    assert!(flow(&packets(4)).is_settled(protocol::UDP));
+    assert!(!flow(&packets(4)).is_settled(protocol::TCP));
     assert!(flow(&[(0, 0, 1), (1, 0, 2)]).is_settled(protocol::UDP));
 }

@@ -1,5 +1,7 @@
 //! Where frames arrive, and how many did: the kernel's own counts.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::testbed::Side;
@@ -15,6 +17,15 @@ pub(super) enum End {
     XdpSink,
     /// The namespace's stack takes them, up to UDP: what a namespace gets.
     Receiver,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::XdpSink => "XDP sink",
+            Self::Receiver => "receiver",
+        })
+    }
 }
 
 /// Both, in the order of their turns.

@@ -1,9 +1,12 @@
 //! The paths that are compared. Each is a lab and its settings: another path is
 //! another line in [`MODES`].
 
+use nsbpf_common::stats::Way;
+
+use super::arrivals::{ENDS, End};
 use crate::apply::{self, NoWay, Wish};
 use crate::datapath::OBJECT_DIGEST;
-use crate::plan::Settings;
+use crate::plan::{DEFAULT_FLOWS, Settings};
 use crate::state::{Attach, IngressHook};
 use crate::store::Store;
 
@@ -11,6 +14,8 @@ use crate::store::Store;
 pub(super) const WIRE: &str = "wire";
 /// The path that all others are measured against.
 pub(super) const BRIDGE: &str = "bridge";
+/// The same with the host's firewall looking on, as it is by default.
+pub(super) const BRIDGE_NF: &str = "bridge+nf";
 
 /// How the two namespaces are wired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,57 +34,120 @@ pub(super) enum Wiring {
 pub(super) struct Mode {
     pub(super) name: &'static str,
     pub(super) wiring: Wiring,
-    /// Where packets from a namespace are counted; `None` for no datapath of ours.
-    ingress: Option<IngressHook>,
+    /// `None` for no datapath of ours.
+    datapath: Option<Counting>,
+    /// Where frames can end: what passes a namespace's XDP by never meets the sink.
+    pub(super) ends: &'static [End],
+    pub(super) targets: &'static [Target],
+}
+
+/// What our datapath does on a path.
+#[derive(Clone, Copy, Debug)]
+struct Counting {
+    /// Where packets from a namespace are counted.
+    ingress: IngressHook,
     /// How programs are attached to tc hooks.
     attach: Wish,
+    /// How packets travel over the bridge.
+    way: Way,
+    /// Whether flows are tracked.
+    flows: bool,
+}
+
+/// What a path has to carry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) end: End,
+    /// The path that it is a share of.
+    pub(super) of: &'static str,
+    /// The number of flows that it is for.
+    pub(super) flows: u16,
+    pub(super) must: f64,
+    pub(super) stretch: Option<f64>,
 }
 
 const PLAIN_BRIDGE: Wiring = Wiring::Bridge { netfilter: false };
+const COUNTERS: Counting =
+    Counting { ingress: IngressHook::Tc, attach: Wish::Any, way: Way::Bridge, flows: false };
+const FLOWS: Counting = Counting { flows: true, ..COUNTERS };
+const UNCOUNTED: Mode =
+    Mode { name: BRIDGE, wiring: PLAIN_BRIDGE, datapath: None, ends: &ENDS, targets: &[] };
+
+const fn counted(name: &'static str, datapath: Counting, targets: &'static [Target]) -> Mode {
+    Mode { name, datapath: Some(datapath), targets, ..UNCOUNTED }
+}
+
+const fn target(end: End, of: &'static str, must: f64, stretch: f64) -> Target {
+    Target { end, of, flows: 1, must, stretch: Some(stretch) }
+}
+
+const COUNTING: [Target; 2] =
+    [target(End::XdpSink, BRIDGE, 0.83, 0.9), target(End::Receiver, BRIDGE, 0.83, 0.9)];
 
 /// All of them, in the order of their turns.
-pub(super) const MODES: [Mode; 6] = [
-    Mode { name: WIRE, wiring: Wiring::Direct, ingress: None, attach: Wish::Any },
-    Mode { name: BRIDGE, wiring: PLAIN_BRIDGE, ingress: None, attach: Wish::Any },
+pub(super) const MODES: [Mode; 10] = [
+    Mode { name: WIRE, wiring: Wiring::Direct, ..UNCOUNTED },
+    UNCOUNTED,
+    Mode { name: BRIDGE_NF, wiring: Wiring::Bridge { netfilter: true }, ..UNCOUNTED },
+    counted("counters", COUNTERS, &COUNTING),
+    counted(
+        "counters-clsact",
+        Counting { attach: Wish::Only(Attach::Clsact), ..COUNTERS },
+        &COUNTING,
+    ),
+    counted("counters-xdp", Counting { ingress: IngressHook::Xdp, ..COUNTERS }, &COUNTING),
+    counted(
+        "flows",
+        FLOWS,
+        &[target(End::XdpSink, BRIDGE, 0.78, 0.85), target(End::Receiver, BRIDGE, 0.78, 0.85)],
+    ),
+    counted(
+        "redirect",
+        Counting { way: Way::Redirect, ..FLOWS },
+        &[
+            target(End::XdpSink, BRIDGE, 1.05, 1.2),
+            Target { stretch: None, ..target(End::XdpSink, BRIDGE_NF, 1.5, 0.0) },
+        ],
+    ),
     Mode {
-        name: "bridge+nf",
-        wiring: Wiring::Bridge { netfilter: true },
-        ingress: None,
-        attach: Wish::Any,
+        ends: &[End::Receiver],
+        ..counted(
+            "peer",
+            Counting { way: Way::Peer, ..FLOWS },
+            &[target(End::Receiver, BRIDGE, 1.5, 1.7)],
+        )
     },
-    Mode {
-        name: "counters",
-        wiring: PLAIN_BRIDGE,
-        ingress: Some(IngressHook::Tc),
-        attach: Wish::Any,
-    },
-    Mode {
-        name: "counters-clsact",
-        wiring: PLAIN_BRIDGE,
-        ingress: Some(IngressHook::Tc),
-        attach: Wish::Only(Attach::Clsact),
-    },
-    Mode {
-        name: "counters-xdp",
-        wiring: PLAIN_BRIDGE,
-        ingress: Some(IngressHook::Xdp),
-        attach: Wish::Any,
-    },
+    counted(
+        "xdp",
+        Counting { way: Way::Xdp, ..FLOWS },
+        &[
+            target(End::XdpSink, BRIDGE, 3.0, 3.5),
+            target(End::XdpSink, WIRE, 0.43, 0.5),
+            target(End::Receiver, BRIDGE, 1.6, 1.9),
+            Target { flows: 32_000, ..target(End::XdpSink, BRIDGE, 2.2, 2.8) },
+        ],
+    ),
 ];
 
 impl Mode {
     /// Whether packets pass all that nsbpf counts with, in both directions.
     pub(super) fn counts(&self) -> bool {
-        self.ingress.is_some()
+        self.datapath.is_some()
     }
 
     /// What its lab is brought up with.
     pub(super) fn settings(&self, store: &Store) -> Result<Settings, NoWay> {
-        settings(store, self.ingress, self.attach)
+        let Some(Counting { ingress, attach, way, flows }) = self.datapath else {
+            return settings(store, None, Wish::Any);
+        };
+        let settings = settings(store, Some(ingress), attach)?;
+        let flows = if flows { DEFAULT_FLOWS } else { 0 };
+        Ok(Settings { fastpath: Some(way), flows, ..settings })
     }
 }
 
-/// How a lab is brought up whose packets are counted there, if anywhere.
+/// How a lab is brought up whose packets are counted there, if anywhere, and take the
+/// bridge.
 pub(super) fn settings(
     store: &Store,
     ingress: Option<IngressHook>,
@@ -93,7 +161,7 @@ pub(super) fn settings(
         ingress,
         attach,
         object: OBJECT_DIGEST.to_owned(),
-        fastpath: None,
+        fastpath: Some(Way::Bridge),
         flows: 0,
         log: false,
     })

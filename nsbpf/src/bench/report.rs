@@ -63,8 +63,6 @@ pub struct PathReport {
     pub void_rounds: usize,
     /// Whether this kernel has such a path at all.
     pub available: bool,
-    #[serde(skip)]
-    counts: bool,
 }
 
 /// A program.
@@ -90,10 +88,9 @@ impl Report {
         paths: &[Path],
     ) -> Self {
         let Options { rounds, round, flows, ports: count } = *options;
-        let paths = self::paths(paths);
         let program_reports: Vec<ProgramReport> =
             programs.each.iter().map(ProgramReport::new).collect();
-        let mut figures = figure::of_paths(&paths);
+        let mut figures = figure::of_paths(paths, flows);
         figures.extend(figure::of_ports(count, ports));
         figures.extend(figure::of_programs(&programs.load, &program_reports));
         Self {
@@ -105,7 +102,7 @@ impl Report {
             frame_bytes: super::frame::FRAME_BYTES,
             processor,
             ports: count,
-            paths,
+            paths: self::paths(paths),
             programs: program_reports,
             figures,
         }
@@ -126,7 +123,6 @@ fn paths(paths: &[Path]) -> Vec<PathReport> {
             of_wire: ratio(&path.rounds, reference(WIRE)),
             void_rounds: path.rounds.iter().filter(|round| round.pps().is_none()).count(),
             available: !path.rounds.is_empty(),
-            counts: path.counts,
         }
     };
     paths.iter().map(report).collect()

@@ -2,7 +2,7 @@
 //! a ratio is one of two rounds that followed each other.
 
 use super::arrivals::{ENDS, End};
-use super::mode::MODES;
+use super::mode::{MODES, Target};
 use super::testbed::Testbed;
 use super::traffic::{self, Round};
 use super::{BenchError, Options};
@@ -11,7 +11,7 @@ use crate::datapath::Sink;
 /// All rounds of a path.
 pub(super) struct Path {
     pub(super) mode: &'static str,
-    pub(super) counts: bool,
+    pub(super) targets: &'static [Target],
     pub(super) end: End,
     /// Empty where this kernel has no such path.
     pub(super) rounds: Vec<Round>,
@@ -24,27 +24,27 @@ pub(super) fn measure(options: &Options, tell: &dyn Fn(&str)) -> Result<Vec<Path
     let mut testbeds: Vec<Testbed> =
         MODES.iter().enumerate().map(testbed).collect::<Result<_, _>>()?;
     let mut sink = Sink::load()?;
-    let path = |(end, mode): (End, &super::mode::Mode)| Path {
-        mode: mode.name,
-        counts: mode.counts(),
-        end,
-        rounds: Vec::new(),
-    };
-    let pairs = ENDS.iter().flat_map(|end| MODES.iter().map(move |mode| (*end, mode)));
-    let mut paths: Vec<Path> = pairs.map(path).collect();
+    let pairs = ENDS.iter().flat_map(|end| MODES.iter().enumerate().map(move |mode| (*end, mode)));
+    let mut turns: Vec<(usize, Path)> = pairs
+        .filter(|(end, (_, mode))| mode.ends.contains(end))
+        .map(|(end, (turn, mode))| {
+            let path = Path { mode: mode.name, targets: mode.targets, end, rounds: Vec::new() };
+            (turn, path)
+        })
+        .collect();
     for number in 0..=options.rounds {
         if number == 0 {
             tell("a round to warm up");
         } else {
             tell(&format!("round {number} of {}", options.rounds));
         }
-        for (turn, path) in paths.iter_mut().enumerate() {
-            let testbed = &mut testbeds[turn % MODES.len()];
+        for (turn, path) in &mut turns {
+            let testbed = &mut testbeds[*turn];
             let round = traffic::round(testbed, path.end, &mut sink, options.round)?;
             log::info!("{} {:?}: {round:?}", path.mode, path.end);
             path.rounds.extend(round.filter(|_| number > 0));
         }
     }
     testbeds.into_iter().try_for_each(Testbed::take_down)?;
-    Ok(paths)
+    Ok(turns.into_iter().map(|(_, path)| path).collect())
 }

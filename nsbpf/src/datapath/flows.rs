@@ -2,7 +2,8 @@
 
 use crate::state::Datapath;
 
-/// New flows are at least so many, and an eighth of those that last.
+/// New flows are at least so many, and half of those that last: many flows that begin
+/// at a time should see a second packet before they are forgotten.
 const MIN_NEW: u32 = 1 << 12;
 
 /// Entries of the map of flows that last: one, which is not used, where none are
@@ -15,6 +16,6 @@ pub(super) fn entries(datapath: &Datapath) -> u32 {
 pub(super) fn new_entries(datapath: &Datapath) -> u32 {
     match datapath.flows {
         0 => 1,
-        flows => (flows / 8).max(MIN_NEW),
+        flows => (flows / 2).max(MIN_NEW),
     }
 }

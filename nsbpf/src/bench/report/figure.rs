@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::{PathReport, ProgramReport};
-use crate::bench::arrivals::End;
+use super::{ProgramReport, ratio};
+use crate::bench::mode::Target;
 use crate::bench::ports::Ports;
+use crate::bench::rounds::Path;
 use crate::bench::statistics::Summary;
 
 /// Ports that the targets are for.
@@ -77,20 +78,21 @@ impl Figure {
     }
 }
 
-/// Of every mode that counts, the lower of its two ends; nothing as long as one of
-/// them is not known.
-pub(super) fn of_paths(paths: &[PathReport]) -> Vec<Figure> {
-    let share = |path: &PathReport| path.of_bridge.as_ref().map(|of| of.median);
-    let of_mode = |first: &PathReport| {
-        let ends = paths.iter().filter(|path| path.mode == first.mode).map(share);
-        ends.collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::min)
+/// What each path has to carry that there is a target for, with frames of so many flows.
+pub(super) fn of_paths(paths: &[Path], flows: u16) -> Vec<Figure> {
+    let figure = |path: &Path, target: &Target| {
+        let Target { end, of, must, stretch, flows } = *target;
+        let reference = paths.iter().find(|other| other.mode == of && other.end == end);
+        let share = reference.and_then(|reference| ratio(&path.rounds, &reference.rounds));
+        let of_flows = if flows == 1 { String::new() } else { format!(", {flows} flows") };
+        let what = format!("{}{of_flows}, {end}, of {of}", path.mode);
+        Figure::new(what, Unit::Share, must, stretch, share.map(|share| share.median))
     };
-    let first_ends = paths.iter().filter(|path| path.counts && path.end == End::XdpSink);
-    let figure = |path: &PathReport| {
-        let what = format!("{}, of the bridge alone", path.mode);
-        Figure::new(what, Unit::Share, 0.83, Some(0.9), of_mode(path))
+    let of_path = |path: &Path| {
+        let meant = |target: &&Target| target.end == path.end && target.flows == flows;
+        path.targets.iter().filter(meant).map(|target| figure(path, target)).collect::<Vec<_>>()
     };
-    first_ends.map(figure).collect()
+    paths.iter().flat_map(of_path).collect()
 }
 
 pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
@@ -128,42 +130,47 @@ fn median(samples: &[f64]) -> Option<f64> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::paths;
     use super::*;
-    use crate::bench::arrivals::ENDS;
+    use crate::bench::arrivals::{ENDS, End};
     use crate::bench::mode::BRIDGE;
-    use crate::bench::rounds::Path;
     use crate::bench::traffic::Round;
+
+    const TARGETS: [Target; 2] = [
+        Target { end: ENDS[0], of: BRIDGE, flows: 1, must: 0.8, stretch: Some(0.9) },
+        Target { end: ENDS[1], of: BRIDGE, flows: 7, must: 1.0, stretch: None },
+    ];
 
     fn path(mode: &'static str, end: End, took_ms: &[u64]) -> Path {
         let round =
             |took: &u64| Round { sent: 1000, delivered: 1000, took: Duration::from_millis(*took) };
-        Path { mode, counts: mode == "counters", end, rounds: took_ms.iter().map(round).collect() }
+        let targets: &[Target] = if mode == BRIDGE { &[] } else { &TARGETS };
+        Path { mode, targets, end, rounds: took_ms.iter().map(round).collect() }
     }
 
     #[test]
-    fn the_lower_end_is_judged() {
+    fn a_path_is_judged_by_its_targets() {
         let [sink, receiver] = ENDS;
-        let paths = paths(&[
+        let paths = [
             path(BRIDGE, sink, &[80, 90]),
             path("counters", sink, &[100, 100]),
             path(BRIDGE, receiver, &[95, 95]),
             path("counters", receiver, &[100, 100]),
-        ]);
-        let figures = of_paths(&paths);
+        ];
+        let figures = of_paths(&paths, 1);
         assert_eq!(figures.len(), 1);
         assert!((figures[0].measured.unwrap() - 0.85).abs() < 1e-9);
         assert_eq!(figures[0].verdict, Some(Verdict::Met));
+        let figures = of_paths(&paths, 7);
+        assert_eq!((figures.len(), figures[0].verdict), (1, Some(Verdict::Missed)));
+        assert!(of_paths(&paths, 2).is_empty());
     }
 
     #[test]
     fn a_path_that_no_round_counts_of_is_not_judged() {
-        let [sink, receiver] = ENDS;
-        let mut unknown = path("counters", receiver, &[100]);
+        let mut unknown = path("counters", ENDS[0], &[100]);
         unknown.rounds[0].delivered = 0;
-        let paths = paths(&[path(BRIDGE, sink, &[90]), path("counters", sink, &[100]), unknown]);
-        assert_eq!(of_paths(&paths)[0].verdict, None);
-        assert_eq!(paths[2].void_rounds, 1);
+        let paths = [path(BRIDGE, ENDS[0], &[90]), unknown];
+        assert_eq!(of_paths(&paths, 1)[0].verdict, None);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Figure, PathReport, ProgramReport, Report, Unit, Verdict};
-use crate::bench::arrivals::End;
 use crate::bench::environment::Environment;
 use crate::bench::statistics::Summary;
 
@@ -58,16 +57,12 @@ fn shown(summary: Option<&Summary>, number: impl Fn(f64) -> String) -> [String; 
 
 impl PathReport {
     fn cells(&self) -> Vec<String> {
-        let Self { mode, end, pps, of_bridge, of_wire, void_rounds, available, counts: _ } = self;
-        let end = match end {
-            End::XdpSink => "XDP sink",
-            End::Receiver => "receiver",
-        };
+        let Self { mode, end, pps, of_bridge, of_wire, void_rounds, available } = self;
         let rates = shown(pps.as_ref(), |pps| format!("{:.3}", pps / 1e6));
         let [bridge, wire] =
             [of_bridge, of_wire].map(|of| shown(of.as_ref(), |share| format!("{share:.2}")));
         let void = if *available { void_rounds.to_string() } else { "not here".to_owned() };
-        let head = [(*mode).to_owned(), end.to_owned()];
+        let head = [(*mode).to_owned(), end.to_string()];
         [&head[..], &rates, &bridge, &wire, &[void]].concat()
     }
 }
