@@ -85,11 +85,13 @@ impl Crossing {
         Station((self.to & !LOW) | domain as u64)
     }
 
-    /// Where to note that it is under way, among a power of two of places.
+    /// Where to note something of it, among so many places, by multiplication with the
+    /// golden ratio (Knuth's).
     #[inline(always)]
     #[must_use]
     pub const fn place(&self, places: u32) -> u32 {
-        mix(self.to, self.from) & (places - 1)
+        let mixed = (self.to ^ self.from.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        half(((mixed >> 32) * places as u64) >> 32)
     }
 }
 
@@ -131,63 +133,17 @@ impl Sighting {
     }
 }
 
-/// A frame that was left to the bridge, and when.
+/// Frames of a crossing, and the port where they were seen last, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct UnderWay {
-    /// As it came in.
+pub struct Passage {
+    /// As they came in.
     pub crossing: Crossing,
-    /// The tick in which it did.
-    pub tick: u64,
+    /// Where they were seen.
+    pub sighting: Sighting,
 }
 
-abi!(UnderWay, size = 24, align = 8);
-
-/// Where frames of a crossing go, kept where they are looked up anyhow.
-///
-/// Several processors may write it at a time, so the last word holds a check of all of
-/// it: one that is half of one crossing's and half of another's answers nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Path {
-    /// As in the crossing.
-    to: u64,
-    /// The source MAC address, and below it the port that the frames go out of.
-    from: u64,
-    /// The check, and below it the tick in which the bridge chose this path.
-    stamp: u64,
-}
-
-abi!(Path, size = 24, align = 8);
-
-impl Path {
-    /// That the bridge sent frames of a crossing there.
-    #[inline(always)]
-    pub fn set(&mut self, crossing: &Crossing, sighting: Sighting) {
-        let from = (crossing.from & !LOW) | u64::from(sighting.port());
-        let check = mix(crossing.to, from) ^ u32::from(crossing.tag());
-        (self.to, self.from) = (crossing.to, from);
-        self.stamp = (u64::from(check) << 32) | (sighting.0 & 0xffff_ffff);
-    }
-
-    /// Where frames of a crossing go, if this says so.
-    #[inline(always)]
-    #[must_use]
-    pub fn of(&self, crossing: &Crossing) -> Option<Sighting> {
-        let Self { to, from, stamp } = *self;
-        let check = mix(to, from) ^ u32::from(crossing.tag());
-        let same = to == crossing.to && (from ^ crossing.from) & !LOW == 0;
-        let whole = half(stamp >> 32) == check;
-        if same && whole { Some(Sighting::new(low(from), stamp)) } else { None }
-    }
-}
-
-/// 32 bits of two words (a multiplication by the golden ratio, Knuth's).
-#[inline(always)]
-const fn mix(one: u64, other: u64) -> u32 {
-    let mixed = (one ^ other.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    half(mixed >> 32)
-}
+abi!(Passage, size = 24, align = 8);
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
@@ -249,41 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_answers_its_crossing_only() {
-        let one = crossing(1, 2, 7, Some(5));
-        let mut path = Path::default();
-        assert_eq!(path.of(&one), None);
-        path.set(&one, Sighting::new(9, 1234));
-        assert_eq!(path.of(&one), Some(Sighting::new(9, 1234)));
-        for other in [
-            crossing(3, 2, 7, Some(5)),
-            crossing(1, 3, 7, Some(5)),
-            crossing(1, 2, 8, Some(5)),
-            crossing(1, 2, 7, None),
-            crossing(1, 2, 7, Some(6)),
-        ] {
-            assert_eq!(path.of(&other), None);
-        }
-    }
-
-    #[test]
-    fn half_a_path_answers_nobody() {
-        let (one, other) = (crossing(1, 2, 7, None), crossing(1, 2, 7, Some(3)));
-        let (mut first, mut second) = (Path::default(), Path::default());
-        first.set(&one, Sighting::new(9, 50));
-        second.set(&other, Sighting::new(10, 51));
-        for words in 1..7 {
-            let pick = |word: u32, one, other| if words & (1 << word) == 0 { one } else { other };
-            let torn = Path {
-                to: pick(0, first.to, second.to),
-                from: pick(1, first.from, second.from),
-                stamp: pick(2, first.stamp, second.stamp),
-            };
-            for crossing in [one, other] {
-                let answer = torn.of(&crossing);
-                let right = [first.of(&crossing), second.of(&crossing)];
-                assert!(answer.is_none() || right.contains(&answer), "{words}: {answer:?}");
-            }
-        }
+    fn places_differ() {
+        let place = |to, from| crossing(to, from, 7, None).place(256);
+        let places: std::collections::HashSet<u32> =
+            (0..16).flat_map(|to| (0..16).map(move |from| place(to, from))).collect();
+        assert!(places.len() > 128, "{}", places.len());
+        assert!(places.into_iter().all(|place| place < 256));
     }
 }

@@ -7,9 +7,9 @@
 mod packet;
 
 use crate::abi::abi;
-use crate::crossing::Path;
 use crate::packet::{Family, protocol};
 pub use packet::FlowPacket;
+pub(crate) use packet::TRANSPORT_V6;
 
 /// Names a flow: both ends, in an order that does not depend on who speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +41,16 @@ struct Endpoint {
 }
 
 impl FlowKey {
+    const EMPTY: Self = Self {
+        addresses: [[0; 2]; 2],
+        ports_be: [0; 2],
+        domain: 0,
+        vlan: 0,
+        protocol: 0,
+        family: 0,
+        reserved: [0; 6],
+    };
+
     /// Notes a packet from one end to the other. Returns its direction: the number of the
     /// sender among the ends.
     #[inline(always)]
@@ -73,11 +83,12 @@ pub struct FlowDirection {
     pub packets: u64,
     /// Their bytes on a wire.
     pub bytes: u64,
-    /// Where they went last.
-    pub path: Path,
+    /// The port that the last one came in by, or [`OUTSIDE`](crate::pair::OUTSIDE).
+    pub port: u16,
+    reserved: [u16; 3],
 }
 
-abi!(FlowDirection, size = 40, align = 8);
+abi!(FlowDirection, size = 24, align = 8);
 
 /// What is known of a TCP connection, by what passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,8 +153,7 @@ const LASTING_PACKETS: u64 = 4;
 /// A flow.
 ///
 /// Two processors may handle packets of one flow at a time: packets and bytes are
-/// added atomically, a path checks itself, and the rest is stored in single words of
-/// which the last one wins.
+/// added atomically, and the rest is stored in single words of which the last one wins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
@@ -167,7 +177,7 @@ pub struct Flow {
     reserved: [u8; 5],
 }
 
-abi!(Flow, size = 120, align = 8);
+abi!(Flow, size = 88, align = 8);
 
 impl Flow {
     /// Begins with the packet that is then counted.

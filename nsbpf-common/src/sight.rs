@@ -7,11 +7,14 @@
 
 use crate::abi::abi;
 use crate::crossing::tag;
-use crate::flow::FlowPacket;
+use crate::flow::{FlowPacket, TRANSPORT_V6};
 use crate::packet::{Cast, Headers, Packet, ethertype, protocol};
 use crate::stats::Class;
 use crate::verifier::{reread, unknown};
 use crate::weight::Weight;
+
+/// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
+const DISCOVERY: core::ops::RangeInclusive<u8> = 133..=137;
 
 /// What a frame is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +65,27 @@ pub struct Seen {
     pub weight: Weight,
     class: u8,
     cast: u8,
-    /// Its outermost VLAN tag, if the flow was asked for: see [`tag`].
+    /// Its outermost VLAN tag: see [`tag`].
     pub tag: u16,
+    is_parsed: u8,
+    reserved: [u8; 3],
 }
 
-abi!(Seen, size = 96, align = 8);
+abi!(Seen, size = 112, align = 8);
 
 impl Seen {
+    /// Of a packet that was not looked at.
+    pub const EMPTY: Self = Self {
+        headers: Headers::EMPTY,
+        flow: FlowPacket::EMPTY,
+        weight: Weight::of_frame(0),
+        class: Class::Other as u8,
+        cast: Cast::Unicast as u8,
+        tag: 0,
+        is_parsed: 0,
+        reserved: [0; 3],
+    };
+
     /// Looks at a packet: at its first bytes, or if those do not tell, at all of its
     /// headers.
     #[inline(always)]
@@ -76,6 +93,7 @@ impl Seen {
         let sight = match Sight::first(packet) {
             Some(sight) if packet.segmentation().is_none() => {
                 self.weight = Weight::of_one(packet);
+                (self.is_parsed, self.tag) = (0, tag(packet.vlan_beside_frame()));
                 sight
             }
             _ => {
@@ -92,13 +110,11 @@ impl Seen {
     /// [`Seen::look`].
     #[inline(always)]
     pub fn look_at_flow<P: Packet + ?Sized>(&mut self, packet: &P, domain: u16) {
-        self.tag = tag(packet.vlan_beside_frame());
-        if !self.flow.look_first(packet) {
-            self.parse(packet);
-            self.flow.look(packet, &self.headers);
-            if self.headers.vlan_tags > 0 {
-                self.tag = tag(Some(self.headers.vlan_tci));
+        if self.is_parsed != 0 || !self.flow.look_first(packet) {
+            if self.is_parsed == 0 {
+                self.parse(packet);
             }
+            self.flow.look(packet, &self.headers);
         }
         reread(self);
         self.flow.settle(domain, self.tag);
@@ -115,6 +131,17 @@ impl Seen {
             self.headers.parse_transport(packet);
             reread(self);
         }
+        let tagged = self.headers.vlan_tags > 0;
+        self.tag = tag(if tagged { Some(self.headers.vlan_tci) } else { None });
+        self.is_parsed = 1;
+    }
+
+    /// Whether hosts ask each other with the packet who they are. Only of a packet whose
+    /// class is ICMPv6.
+    #[inline(always)]
+    pub fn is_neighbour_discovery<P: Packet + ?Sized>(&self, packet: &P) -> bool {
+        let offset = if self.is_parsed == 0 { TRANSPORT_V6 } else { self.headers.transport_offset };
+        packet.load(offset).is_some_and(|[of_type]| DISCOVERY.contains(&of_type))
     }
 
     /// Number of the class that it is counted in.
@@ -188,6 +215,24 @@ mod tests {
             }
         }
         assert!(told > 1000, "{told}");
+    }
+
+    #[test]
+    fn neighbour_discovery_is_told_from_other_icmpv6() {
+        for (options, of_type, discovery) in
+            [(0, 128, false), (0, 135, true), (0, 136, true), (8, 135, true), (8, 129, false)]
+        {
+            let mut frame = Vec::from([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd]);
+            frame.extend([0x60, 0, 0, 0, 0, 0, if options == 0 { 58 } else { 60 }, 255]);
+            frame.extend([0; 32]);
+            let header = [58, 0, 0, 0, 0, 0, 0, 0];
+            frame.extend(&header[..options]);
+            frame.extend([of_type, 0, 0, 0, 0, 0, 0, 0]);
+            let mut seen = Seen::EMPTY;
+            seen.look(frame.as_slice());
+            assert_eq!(seen.class(), Class::Ipv6Icmp as usize);
+            assert_eq!(seen.is_neighbour_discovery(frame.as_slice()), discovery, "{of_type}");
+        }
     }
 
     fn agrees(frame: &[u8]) -> bool {

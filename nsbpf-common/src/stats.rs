@@ -9,6 +9,7 @@ use core::ops::{AddAssign, Index, Sub};
 use crate::abi::abi;
 use crate::packet::{Cast, Family, Headers, protocol};
 use crate::verdict::Reason;
+use crate::verifier::unknown;
 use crate::weight::Weight;
 
 /// What a packet is counted as: its network protocol and, under IP, its
@@ -166,7 +167,7 @@ impl Size {
     /// included.
     #[inline(always)]
     #[must_use]
-    pub const fn of(frame_bytes: u32) -> usize {
+    pub const fn of(frame_bytes: u32) -> u32 {
         // A sum, not branches: the verifier would follow each of them to the
         // program's end.
         longer(frame_bytes, 60)
@@ -180,8 +181,8 @@ impl Size {
 
 /// 1 if so many bytes are more than a limit, else 0.
 #[inline(always)]
-const fn longer(bytes: u32, limit: u64) -> usize {
-    (limit.wrapping_sub(bytes as u64) >> 63) as usize
+const fn longer(bytes: u32, limit: u64) -> u32 {
+    (limit.wrapping_sub(bytes as u64) >> 63) as u32
 }
 
 /// Which way a packet took to the other port.
@@ -256,19 +257,19 @@ impl Direction {
     /// Counts one packet (or the segments of one GSO packet) in the class of that
     /// number.
     #[inline(always)]
-    pub fn count(&mut self, class: usize, cast: Cast, weight: Weight) {
-        let cell = weight.cell();
+    pub fn count(&mut self, class: usize, cast: Cast, weight: &Weight) {
+        let Weight { cell, frame_size, last_size } = *weight;
         // Never out of range, but the kernel half has no panicking code.
         if let Some(of_class) = self.classes.get_mut(class) {
             *of_class += cell;
         }
-        if let Some(last) = self.sizes.get_mut(Size::of(weight.last_bytes)) {
+        if let Some(last) = self.sizes.get_mut(unknown(last_size as usize)) {
             *last += 1;
         }
-        if weight.packets > 1
-            && let Some(others) = self.sizes.get_mut(Size::of(weight.frame_bytes))
+        if cell.packets > 1
+            && let Some(others) = self.sizes.get_mut(unknown(frame_size as usize))
         {
-            *others += u64::from(weight.packets - 1);
+            *others += cell.packets - 1;
         }
         match cast {
             Cast::Unicast => {}
@@ -437,7 +438,7 @@ mod tests {
         let mut direction = Direction::default();
         for (weight, class) in (1..).zip(Class::ALL) {
             for _ in 0..weight {
-                direction.count(class as usize, Cast::Unicast, frame(100));
+                direction.count(class as usize, Cast::Unicast, &frame(100));
                 direction.see(weight, || weight);
             }
         }
@@ -457,8 +458,8 @@ mod tests {
         let casts = [Cast::Unicast, Cast::Multicast, Cast::Broadcast];
         for (index, bytes) in (0..3000).enumerate() {
             let cast = casts[index % 3];
-            direction.count(Class::Arp as usize, cast, frame(bytes));
-            let cell = frame(bytes).cell();
+            direction.count(Class::Arp as usize, cast, &frame(bytes));
+            let cell = frame(bytes).cell;
             match index % 5 {
                 0 => direction.count_way(Way::Peer, cell),
                 1 => direction.count_drop(Reason::SpoofedMac, cell),
@@ -486,7 +487,7 @@ mod tests {
         let segmentation = Segmentation { payload_bytes: 1448, segments: 0 };
         let packet = [0; 66 + 3 * 1448 + 10];
         let weight = Weight::of_segments(packet.as_slice(), 66, segmentation);
-        direction.count(Class::Ipv4Tcp as usize, Cast::Unicast, weight);
+        direction.count(Class::Ipv4Tcp as usize, Cast::Unicast, &weight);
         assert_eq!(direction.size(Size::UpTo1518), 3);
         assert_eq!(direction.size(Size::UpTo127), 1);
         assert_eq!(direction.total(), Cell { packets: 4, bytes: 4 * 66 + 3 * 1448 + 10 });
@@ -496,16 +497,16 @@ mod tests {
     fn segments_of_unknown_sizes_have_a_known_sum() {
         let segmentation = Segmentation { payload_bytes: Segmentation::BY_FRAGS, segments: 3 };
         let weight = Weight::of_segments([0; 346].as_slice(), 46, segmentation);
-        assert_eq!(weight.cell(), Cell { packets: 3, bytes: 300 + 3 * 46 });
+        assert_eq!(weight.cell, Cell { packets: 3, bytes: 300 + 3 * 46 });
     }
 
     #[test]
     fn the_copies_of_all_processors_add_up() {
         let mut one = Direction::default();
-        one.count(Class::Arp as usize, Cast::Broadcast, frame(60));
+        one.count(Class::Arp as usize, Cast::Broadcast, &frame(60));
         one.see(3, || 7);
         one.see(3, || unreachable!());
-        one.count_drop(Reason::SpoofedNeighbour, frame(60).cell());
+        one.count_drop(Reason::SpoofedNeighbour, frame(60).cell);
         let mut sum = one;
         one.last_seen_ns = 5;
         sum += one;

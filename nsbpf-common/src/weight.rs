@@ -2,7 +2,7 @@
 
 use crate::abi::abi;
 use crate::packet::{Packet, Segmentation, VLAN_BYTES};
-use crate::stats::Cell;
+use crate::stats::{Cell, Size};
 
 /// Frames that a packet becomes, and their bytes.
 ///
@@ -10,22 +10,23 @@ use crate::stats::Cell;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Weight {
-    /// Frames, 1 or more.
-    pub packets: u32,
-    /// Bytes of each frame but the last.
-    pub frame_bytes: u32,
-    /// Bytes of the last frame.
-    pub last_bytes: u32,
+    /// Frames, 1 or more, and the bytes of all of them.
+    pub cell: Cell,
+    /// Number of the [`Size`] of each frame but the last.
+    pub frame_size: u32,
+    /// Number of the size of the last frame.
+    pub last_size: u32,
 }
 
-abi!(Weight, size = 12, align = 4);
+abi!(Weight, size = 24, align = 8);
 
 impl Weight {
     /// The weight of a frame of so many bytes.
     #[inline(always)]
     #[must_use]
     pub const fn of_frame(bytes: u32) -> Self {
-        Self { packets: 1, frame_bytes: bytes, last_bytes: bytes }
+        let size = Size::of(bytes);
+        Self { cell: Cell { packets: 1, bytes: bytes as u64 }, frame_size: size, last_size: size }
     }
 
     /// The weight of a packet that is one frame.
@@ -56,20 +57,15 @@ impl Weight {
             Segmentation::BY_FRAGS => payload / packets,
             payload_bytes => payload_bytes,
         };
-        let before_last = (packets - 1).wrapping_mul(payload_bytes);
+        let others = packets - 1;
+        let frame_bytes = headers + payload_bytes;
+        let last_bytes = headers + payload.saturating_sub(others.wrapping_mul(payload_bytes));
+        let bytes = u64::from(others) * u64::from(frame_bytes) + u64::from(last_bytes);
         Self {
-            packets,
-            frame_bytes: headers + payload_bytes,
-            last_bytes: headers + payload.saturating_sub(before_last),
+            cell: Cell { packets: packets.into(), bytes },
+            frame_size: Size::of(frame_bytes),
+            last_size: Size::of(last_bytes),
         }
-    }
-
-    /// Packets and bytes, all together.
-    #[inline(always)]
-    #[must_use]
-    pub fn cell(self) -> Cell {
-        let before_last = u64::from(self.packets - 1) * u64::from(self.frame_bytes);
-        Cell { packets: self.packets.into(), bytes: before_last + u64::from(self.last_bytes) }
     }
 }
 

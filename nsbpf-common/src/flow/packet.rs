@@ -15,8 +15,7 @@ pub struct FlowPacket {
     pub direction: u8,
     /// TCP flags; 0 of what is no TCP.
     pub tcp_flags: u8,
-    is_neighbour_discovery: u8,
-    reserved: [u8; 4],
+    reserved: [u8; 5],
 }
 
 abi!(FlowPacket, size = 56, align = 8);
@@ -24,26 +23,21 @@ abi!(FlowPacket, size = 56, align = 8);
 /// Where ports, or what stands for them, are in an IPv4 packet without options or VLAN
 /// tags, and in an IPv6 packet without extension headers.
 const TRANSPORT_V4: u16 = 14 + 20;
-const TRANSPORT_V6: u16 = 14 + 40;
+pub(crate) const TRANSPORT_V6: u16 = 14 + 40;
 const SCTP: u8 = 132;
 /// In the third word of a packet: more fragments follow, or others come before.
 const FRAGMENTED: u64 = 0x3fff << 16;
-/// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
-const DISCOVERY: core::ops::RangeInclusive<u8> = 133..=137;
 
 impl FlowPacket {
+    /// Of a packet that was not looked at.
+    pub(crate) const EMPTY: Self =
+        Self { key: FlowKey::EMPTY, has_flow: 0, direction: 0, tcp_flags: 0, reserved: [0; 5] };
+
     /// Whether the packet is of a flow: it is IP, and whole enough to say so.
     #[inline(always)]
     #[must_use]
     pub const fn has_flow(&self) -> bool {
         self.has_flow != 0
-    }
-
-    /// Whether hosts ask each other with it who they are: what a bridge has to see.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_neighbour_discovery(&self) -> bool {
-        self.is_neighbour_discovery != 0
     }
 
     /// Looks at a packet that is what most are; `false` for one that must be parsed.
@@ -95,7 +89,7 @@ impl FlowPacket {
 
     #[inline(always)]
     fn forget(&mut self) {
-        (self.has_flow, self.tcp_flags, self.is_neighbour_discovery) = (0, 0, 0);
+        (self.has_flow, self.tcp_flags) = (0, 0);
         self.key.ports_be = [0; 2];
     }
 
@@ -138,7 +132,6 @@ impl FlowPacket {
                 let id = u16::from_ne_bytes([id_0, id_1]);
                 let other = u16::from_ne_bytes([of_type, code]);
                 self.key.ports_be = if echo { [id, id] } else { [0, other] };
-                self.is_neighbour_discovery = u8::from(version_6 && DISCOVERY.contains(&of_type));
             }
             _ => {}
         }

@@ -110,10 +110,6 @@ fn an_echo_and_its_reply_are_one_flow() {
     let request = looked_at(&ethernet(0x0800, &[&ipv4(1, 1, 2, 0, &[]), &echo(8)]));
     let reply = looked_at(&ethernet(0x0800, &[&ipv4(1, 2, 1, 0, &[]), &echo(0)]));
     assert_eq!(request.key, reply.key);
-    let solicitation = looked_at(&ethernet(0x86dd, &[&ipv6(58, 1, 2), &echo(135)]));
-    assert!(solicitation.is_neighbour_discovery());
-    let request = looked_at(&ethernet(0x86dd, &[&ipv6(58, 1, 2), &echo(128)]));
-    assert!(!request.is_neighbour_discovery());
 }
 
 #[test]

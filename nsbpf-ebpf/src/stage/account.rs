@@ -5,7 +5,6 @@ use nsbpf_common::pair::Pair;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::{Cell, Direction, PortStats};
 use nsbpf_common::verdict::Reason;
-use nsbpf_common::weight::Weight;
 
 use super::clock;
 use crate::maps::{PAIR_CELLS, PAIR_TABLE, PAIR_TABLE_PORTS, PAIRS_MISSED, PORT_STATS};
@@ -22,20 +21,19 @@ pub fn counters(port: u16) -> Option<&'static mut PortStats> {
 /// Counts a packet in one direction of a port.
 #[inline(always)]
 pub fn packet(direction: &mut Direction, seen: &Seen) {
-    direction.count(seen.class(), seen.cast(), seen.weight);
+    direction.count(seen.class(), seen.cast(), &seen.weight);
     direction.see(clock::tick(), clock::now_ns);
 }
 
 /// Counts that a packet, counted before, is dropped.
 #[inline(always)]
-pub fn dropped(direction: &mut Direction, reason: Reason, weight: Weight) {
-    direction.count_drop(reason, weight.cell());
+pub fn dropped(direction: &mut Direction, reason: Reason, cell: Cell) {
+    direction.count_drop(reason, cell);
 }
 
 /// Counts a packet that went from one port to another.
 #[inline(always)]
-pub fn pair(pair: Pair, weight: Weight) {
-    let cell = weight.cell();
+pub fn pair(pair: Pair, cell: Cell) {
     let sum = match PAIR_TABLE_PORTS.load() {
         0 => PAIR_CELLS.get_ptr_mut(pair),
         ports => PAIR_TABLE.get_ptr_mut(pair.index(ports)),

@@ -5,8 +5,6 @@
     reason = "keys and values stay where they are, and are not copied to the stack"
 )]
 
-use core::ptr::NonNull;
-
 use aya_ebpf::bindings::BPF_NOEXIST;
 use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket};
 use nsbpf_common::packet::protocol;
@@ -15,37 +13,40 @@ use nsbpf_common::sight::Seen;
 use super::{atomic, clock};
 use crate::maps::{BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS};
 
-/// Counts a packet in its flow, which begins if there is none. `None` for a packet
-/// that is of no flow, or of one that there is no room for.
+/// Counts a packet that came in by a port in its flow, which begins if there is none.
 #[inline(always)]
-pub fn track(seen: &Seen) -> Option<&'static mut Flow> {
+pub fn track(seen: &Seen, port: u16) {
     let Seen { flow: packet, weight, .. } = seen;
     if !packet.has_flow() {
-        return None;
+        return;
     }
     let (flow, is_new) = match FLOWS.get_ptr_mut(&packet.key) {
         Some(flow) => (flow, false),
-        None => (fresh(&packet.key, packet.direction)?, true),
+        None => match fresh(&packet.key, packet.direction) {
+            Some(flow) => (flow, true),
+            None => return,
+        },
     };
     // SAFETY: a map's memory stays where it is. Other processors may write it too: what
     // must add up is added atomically, the rest is single words.
     let flow = unsafe { &mut *flow };
-    if packet.key.protocol == protocol::TCP && flow.begins_anew(packet.tcp_flags) {
+    let is_tcp = packet.key.protocol == protocol::TCP;
+    if is_tcp && flow.begins_anew(packet.tcp_flags) {
         flow.begin(packet.direction, clock::now_ns());
     }
-    let cell = weight.cell();
     if let Some(direction) = flow.directions.get_mut(usize::from(packet.direction)) {
-        atomic::add(&mut direction.packets, cell.packets);
-        atomic::add(&mut direction.bytes, cell.bytes);
+        atomic::add(&mut direction.packets, weight.cell.packets);
+        atomic::add(&mut direction.bytes, weight.cell.bytes);
+        if direction.port != port {
+            direction.port = port;
+        }
     }
     flow.see(clock::tick(), clock::now_ns);
-    if packet.key.protocol == protocol::TCP {
+    if is_tcp {
         flow.follow(packet.direction, packet.tcp_flags, clock::now_ns);
     }
     if is_new && flow.is_settled(packet.key.protocol) {
-        Some(settle(packet, flow))
-    } else {
-        Some(flow)
+        settle(packet, flow);
     }
 }
 
@@ -70,23 +71,18 @@ fn fresh(key: &FlowKey, direction: u8) -> Option<*mut Flow> {
     flow
 }
 
-/// Moves a flow to where those are that last.
+/// Moves a flow to where those are that last. Without room there it stays where it is:
+/// nothing is lost but its safety from others.
 #[inline(always)]
-fn settle(packet: &FlowPacket, flow: &'static mut Flow) -> &'static mut Flow {
-    let moved = FLOWS.insert(&packet.key, &*flow, BPF_NOEXIST.into());
-    let there = FLOWS.get_ptr_mut(&packet.key).and_then(NonNull::new);
-    let Some(mut there) = there else {
-        // It stays where it is: nothing is lost but its safety from others.
-        count(|events| &mut events.failed);
-        return flow;
-    };
-    if moved.is_ok() {
+fn settle(packet: &FlowPacket, flow: &Flow) {
+    if FLOWS.insert(&packet.key, flow, BPF_NOEXIST.into()).is_ok() {
         count(|events| &mut events.settled);
+    } else if FLOWS.get_ptr(&packet.key).is_none() {
+        count(|events| &mut events.failed);
+        return;
     }
     // Gone already when another CPU did the same.
     let _ = NEW_FLOWS.remove(&packet.key);
-    // SAFETY: as for any flow.
-    unsafe { there.as_mut() }
 }
 
 #[inline(always)]

@@ -9,15 +9,14 @@
     reason = "keys and values stay where they are, and are not copied to the stack"
 )]
 
-use nsbpf_common::crossing::{Crossing, Sighting, UnderWay};
-use nsbpf_common::flow::Flow;
+use nsbpf_common::crossing::{Crossing, Passage, Sighting};
 use nsbpf_common::packet::{Cast, Packet};
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Class;
 
 use super::clock;
 use crate::maps::{
-    LEARNED_PATHS, PATH_TICKS, STATION_TICKS, STATIONS, UNDER_WAY, UNDER_WAY_PLACES,
+    KNOWN_PATHS, LEARNED_PATHS, PATH_TICKS, PLACES, STATION_TICKS, STATIONS, UNDER_WAY,
 };
 
 /// How often a station is noted anew: every so many ticks.
@@ -25,36 +24,39 @@ const NOTE_TICKS: u32 = 64;
 
 /// Where a frame goes that came in by a port, if that is known well enough.
 #[inline(always)]
-pub fn path(crossing: &Crossing, seen: &Seen, flow: Option<&mut Flow>) -> Option<u16> {
-    if !may_pass_the_bridge_by(seen) {
-        return None;
-    }
+pub fn path(crossing: &Crossing) -> Option<u16> {
     let tick = clock::tick();
-    let is_fresh = |sighting: &Sighting| sighting.age(tick) < PATH_TICKS.load();
-    let of_flow = flow.and_then(|flow| flow.directions.get_mut(usize::from(seen.flow.direction)));
-    let known = of_flow.as_ref().and_then(|direction| direction.path.of(crossing)).filter(is_fresh);
-    if let Some(sighting) = known {
-        return Some(sighting.port());
+    let is_fresh = |sighting: Sighting| sighting.age(tick) < PATH_TICKS.load();
+    let known = KNOWN_PATHS.get_ptr_mut(crossing.place(PLACES))?;
+    // SAFETY: this CPU's own.
+    let known = unsafe { &mut *known };
+    if known.crossing == *crossing && is_fresh(known.sighting) {
+        return Some(known.sighting.port());
     }
     let learned = LEARNED_PATHS.get_ptr(crossing)?;
     // SAFETY: one word.
-    let learned = unsafe { learned.read_volatile() };
-    if !is_fresh(&learned) {
+    let sighting = unsafe { learned.read_volatile() };
+    if !is_fresh(sighting) {
         return None;
     }
-    if let Some(direction) = of_flow {
-        direction.path.set(crossing, learned);
-    }
-    Some(learned.port())
+    *known = Passage { crossing: *crossing, sighting };
+    Some(sighting.port())
 }
 
 /// What a bridge answers, or hosts ask each other who they are with, it has to see.
 #[inline(always)]
-fn may_pass_the_bridge_by(seen: &Seen) -> bool {
+pub fn may_pass_the_bridge_by(packet: &impl Packet, seen: &Seen) -> bool {
     const ARP: usize = Class::Arp as usize;
     const OTHER: usize = Class::Other as usize;
-    let known = !matches!(seen.class(), ARP | OTHER);
-    known && matches!(seen.cast(), Cast::Unicast) && !seen.flow.is_neighbour_discovery()
+    const ICMPV6: usize = Class::Ipv6Icmp as usize;
+    if !matches!(seen.cast(), Cast::Unicast) {
+        return false;
+    }
+    match seen.class() {
+        ARP | OTHER => false,
+        ICMPV6 => !seen.is_neighbour_discovery(packet),
+        _ => true,
+    }
 }
 
 /// Notes that a frame is left to the bridge, and that its sender is at the port that
@@ -62,12 +64,12 @@ fn may_pass_the_bridge_by(seen: &Seen) -> bool {
 #[inline(always)]
 pub fn leave_to_the_bridge(crossing: &Crossing, domain: u16) {
     let tick = clock::tick();
-    if let Some(place) = UNDER_WAY.get_ptr_mut(crossing.place(UNDER_WAY_PLACES)) {
+    let port = crossing.port();
+    if let Some(place) = UNDER_WAY.get_ptr_mut(crossing.place(PLACES)) {
         // SAFETY: this CPU's own.
-        unsafe { *place = UnderWay { crossing: *crossing, tick } };
+        unsafe { *place = Passage { crossing: *crossing, sighting: Sighting::new(port, tick) } };
     }
     let station = crossing.sender(domain);
-    let port = crossing.port();
     if let Some(sighting) = STATIONS.get_ptr(&station) {
         // SAFETY: one word.
         let sighting: Sighting = unsafe { sighting.read_volatile() };
@@ -84,15 +86,15 @@ pub fn leave_to_the_bridge(crossing: &Crossing, domain: u16) {
 /// is as it was when it came in.
 #[inline(always)]
 pub fn learn(packet: &impl Packet, seen: &Seen, from: u16, to: u16, domain: u16) {
-    if !may_pass_the_bridge_by(seen) {
+    if !may_pass_the_bridge_by(packet, seen) {
         return;
     }
     let Some(crossing) = Crossing::of(packet, from, seen.tag) else { return };
     let tick = clock::tick();
-    let Some(place) = UNDER_WAY.get_ptr(crossing.place(UNDER_WAY_PLACES)) else { return };
+    let Some(place) = UNDER_WAY.get_ptr(crossing.place(PLACES)) else { return };
     // SAFETY: this CPU's own.
     let under_way = unsafe { &*place };
-    if under_way.crossing != crossing || tick.wrapping_sub(under_way.tick) > 1 {
+    if under_way.crossing != crossing || under_way.sighting.age(tick) > 1 {
         return;
     }
     let Some(sighting) = STATIONS.get_ptr(&crossing.receiver(domain)) else { return };

@@ -7,7 +7,6 @@
 //! device is the other interface, and what comes in by it is there already.
 
 use nsbpf_common::crossing::Crossing;
-use nsbpf_common::flow::Flow;
 use nsbpf_common::packet::Packet;
 use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
@@ -43,10 +42,10 @@ pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict
     let seen = parse::look(packet).ok_or(Unmanaged)?;
     account::packet(&mut stats.tx, seen);
     if let Verdict::Drop(reason) = guard::judge(packet, seen, port, &config) {
-        account::dropped(&mut stats.tx, reason, seen.weight);
+        account::dropped(&mut stats.tx, reason, seen.weight.cell);
         return Ok(Verdict::Drop(reason));
     }
-    let flow = flow(packet, seen, config.domain);
+    flow(packet, seen, port, config.domain);
     if let Some(to) = config.direct_peer() {
         enters(Pair { from: port, to }, seen, Way::Bridge)?;
         return Ok(Verdict::Pass);
@@ -54,7 +53,7 @@ pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict
     if FAST_PATHS.load() == 0 {
         return Ok(Verdict::Pass);
     }
-    Ok(cross(packet, seen, &config, stats, port, flow))
+    Ok(cross(packet, seen, &config, stats, port))
 }
 
 /// Sends a packet to another port, or leaves it to the bridge.
@@ -65,15 +64,15 @@ fn cross(
     config: &PortConfig,
     stats: &mut PortStats,
     port: u16,
-    flow: Option<&mut Flow>,
 ) -> Verdict {
     let Some(crossing) = Crossing::of(packet, port, seen.tag) else { return Verdict::Pass };
     let way = config.way();
     if !matches!(way, Way::Bridge)
-        && let Some(to) = forward::path(&crossing, seen, flow)
+        && forward::may_pass_the_bridge_by(packet, seen)
+        && let Some(to) = forward::path(&crossing)
         && packet.forward(way, to)
     {
-        stats.tx.count_way(way, seen.weight.cell());
+        stats.tx.count_way(way, seen.weight.cell);
         // Of the three only this one goes by the other's egress hook.
         if !matches!(way, Way::Redirect) {
             let _ = enters(Pair { from: port, to }, seen, way);
@@ -103,21 +102,19 @@ pub fn egress(
     }
     let domain = config(to).ok_or(Unmanaged)?.domain;
     if from == OUTSIDE {
-        let _ = flow(packet, seen, domain);
+        flow(packet, seen, OUTSIDE, domain);
     } else if FAST_PATHS.load() != 0 {
-        seen.look_at_flow(packet, domain);
         forward::learn(packet, seen, from, to, domain);
     }
     Ok(Verdict::Pass)
 }
 
 #[inline(always)]
-fn flow(packet: &impl Packet, seen: &mut Seen, domain: u16) -> Option<&'static mut Flow> {
-    if TRACK_FLOWS.load() == 0 && FAST_PATHS.load() == 0 {
-        return None;
+fn flow(packet: &impl Packet, seen: &mut Seen, port: u16, domain: u16) {
+    if TRACK_FLOWS.load() != 0 {
+        seen.look_at_flow(packet, domain);
+        flow::track(seen, port);
     }
-    seen.look_at_flow(packet, domain);
-    if TRACK_FLOWS.load() == 0 { None } else { flow::track(seen) }
 }
 
 #[inline(always)]
@@ -125,9 +122,9 @@ fn enters(pair: Pair, seen: &Seen, way: Way) -> Result<(), Unmanaged> {
     let stats = account::counters(pair.to).ok_or(Unmanaged)?;
     account::packet(&mut stats.rx, seen);
     if !matches!(way, Way::Bridge) {
-        stats.rx.count_way(way, seen.weight.cell());
+        stats.rx.count_way(way, seen.weight.cell);
     }
-    account::pair(pair, seen.weight);
+    account::pair(pair, seen.weight.cell);
     Ok(())
 }
 

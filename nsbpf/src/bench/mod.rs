@@ -49,7 +49,7 @@ pub const MAX_FLOWS: u16 = 64_512;
 pub const MAX_PORTS: u16 = 1_000;
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Rounds that count; one more comes before them. At least 1.
     pub rounds: u8,
@@ -57,8 +57,15 @@ pub struct Options {
     pub round: Duration,
     /// Flows that the frames are of, 1 to [`MAX_FLOWS`].
     pub flows: u16,
+    /// Names of the paths that are compared, of [`mode_names`].
+    pub modes: Vec<String>,
     /// Ports that are attached and read, 2 to [`MAX_PORTS`].
     pub ports: u16,
+}
+
+/// The paths that can be compared.
+pub fn mode_names() -> impl Iterator<Item = &'static str> {
+    mode::MODES.iter().map(|mode| mode.name)
 }
 
 /// Why nothing could be measured.

@@ -87,7 +87,7 @@ impl Report {
         ports: &Ports,
         paths: &[Path],
     ) -> Self {
-        let Options { rounds, round, flows, ports: count } = *options;
+        let Options { rounds, round, flows, modes: _, ports: count } = *options;
         let program_reports: Vec<ProgramReport> =
             programs.each.iter().map(ProgramReport::new).collect();
         let mut figures = figure::of_paths(paths, flows);

@@ -2,7 +2,7 @@
 //! a ratio is one of two rounds that followed each other.
 
 use super::arrivals::{ENDS, End};
-use super::mode::{MODES, Target};
+use super::mode::{MODES, Mode, Target};
 use super::testbed::Testbed;
 use super::traffic::{self, Round};
 use super::{BenchError, Options};
@@ -20,11 +20,14 @@ pub(super) struct Path {
 /// Brings all labs up, measures, and takes them down. The first round warms caches
 /// up and does not count.
 pub(super) fn measure(options: &Options, tell: &dyn Fn(&str)) -> Result<Vec<Path>, BenchError> {
-    let testbed = |(number, mode)| Testbed::new(mode, number, options.flows);
+    let is_wanted = |mode: &&Mode| options.modes.iter().any(|name| name == mode.name);
+    let modes: Vec<&'static Mode> = MODES.iter().filter(is_wanted).collect();
+    let testbed =
+        |(number, mode): (usize, &&'static Mode)| Testbed::new(mode, number, options.flows);
     let mut testbeds: Vec<Testbed> =
-        MODES.iter().enumerate().map(testbed).collect::<Result<_, _>>()?;
+        modes.iter().enumerate().map(testbed).collect::<Result<_, _>>()?;
     let mut sink = Sink::load()?;
-    let pairs = ENDS.iter().flat_map(|end| MODES.iter().enumerate().map(move |mode| (*end, mode)));
+    let pairs = ENDS.iter().flat_map(|end| modes.iter().enumerate().map(move |mode| (*end, mode)));
     let mut turns: Vec<(usize, Path)> = pairs
         .filter(|(end, (_, mode))| mode.ends.contains(end))
         .map(|(end, (turn, mode))| {

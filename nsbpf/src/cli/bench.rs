@@ -28,6 +28,9 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = 1,
         value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_FLOWS)))]
     flows: u16,
+    /// Paths that are compared [default: all]
+    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = mode)]
+    modes: Vec<String>,
     /// Ports that are attached and read; the targets are for 1,000
     #[arg(long, default_value_t = MAX_PORTS,
         value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_PORTS)))]
@@ -37,9 +40,20 @@ pub(super) struct Bench {
     json: Option<PathBuf>,
 }
 
+/// A path, by its name.
+fn mode(text: &str) -> Result<String, String> {
+    match bench::mode_names().find(|name| *name == text) {
+        Some(name) => Ok(name.to_owned()),
+        None => Err(bench::mode_names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let Self { rounds, round, flows, ports, json } = self;
+        let Self { rounds, round, flows, mut modes, ports, json } = self;
+        if modes.is_empty() {
+            modes = bench::mode_names().map(str::to_owned).collect();
+        }
         privilege::prepare()?;
         datapath::probe(IngressHook::Xdp).map_err(super::exit::Unsupported::from)?;
         // Opened before: the world has a /run of its own.
@@ -50,7 +64,7 @@ impl Bench {
         let json = json.transpose()?;
         // No other thread is there yet, and none will be elsewhere.
         world::enter()?;
-        let options = Options { rounds, round, flows, ports };
+        let options = Options { rounds, round, flows, modes, ports };
         let report = bench::datapath(&options, &|next| eprintln!("{next}"))?;
         say(&report.to_string())?;
         if let Some((path, file)) = json {

@@ -172,7 +172,7 @@ fn counts(program: &str) -> Result<(), Failed> {
             headers.parse(bytes);
             let Sight { class, cast } = Sight::of(&headers);
             let mut expected = before;
-            expected.count(class as usize, cast, Weight::of_one(bytes));
+            expected.count(class as usize, cast, &Weight::of_one(bytes));
             assert!(after.last_seen_ns > 0, "{what}");
             assert_eq!(without_time(after), without_time(expected), "{what}");
         }
