@@ -6,6 +6,7 @@
 
 use crate::abi::abi;
 use crate::packet::Packet;
+use crate::spread::spread;
 
 /// What a bridge looks at in a unicast frame: the port that it came in by, both MAC
 /// addresses and the VLAN tag. Frames that agree in these are forwarded alike.
@@ -85,13 +86,11 @@ impl Crossing {
         Station((self.to & !LOW) | domain as u64)
     }
 
-    /// Where to note something of it, among so many places, by multiplication with the
-    /// golden ratio (Knuth's).
+    /// Where to note something of it, among so many places.
     #[inline(always)]
     #[must_use]
     pub const fn place(&self, places: u32) -> u32 {
-        let mixed = (self.to ^ self.from.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        half(((mixed >> 32) * places as u64) >> 32)
+        spread(self.to ^ self.from.rotate_left(32), places)
     }
 }
 

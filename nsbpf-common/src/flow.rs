@@ -5,74 +5,111 @@
 //! sends to many evicts nobody's connection.
 
 mod packet;
+mod recent;
 
 use crate::abi::abi;
 use crate::packet::{Family, protocol};
+use crate::spread::spread;
 pub use packet::FlowPacket;
 pub(crate) use packet::TRANSPORT_V6;
+pub use recent::{RECENT_FLOWS, RecentFlow};
 
 /// Names a flow: both ends, in an order that does not depend on who speaks.
+///
+/// Whole words throughout: what was just written is hashed and compared as words, and
+/// a processor that has to put one together from shorter stores waits for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct FlowKey {
     /// Addresses in network order; IPv4 has the first four bytes, the rest is 0.
     pub addresses: [[u64; 2]; 2],
-    /// Ports of TCP, UDP and SCTP, in network order. Of an ICMP echo both are its
-    /// identifier, of other ICMP the second is type and code; else 0. Fragments have
-    /// none: all of a datagram are of one flow, those with ports too.
-    pub ports_be: [u16; 2],
-    /// Number of the bridge, or the lower one of a pair's ports.
-    pub domain: u16,
-    /// The outermost VLAN tag, as [`tag`](crate::crossing::tag) has it.
-    pub vlan: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    family: u8,
-    reserved: [u8; 6],
+    /// Ports of the first and the second end, domain and VLAN: 16 bits each, the first
+    /// lowest.
+    ends: u64,
+    /// IP protocol number, and above it the family.
+    kind: u64,
 }
 
 abi!(FlowKey, size = 48, align = 8);
 
-/// One end of a packet: its address and port, as they are in the packet.
-#[derive(Clone, Copy)]
-struct Endpoint {
-    address: [u64; 2],
-    port_be: u16,
-}
-
 impl FlowKey {
-    const EMPTY: Self = Self {
-        addresses: [[0; 2]; 2],
-        ports_be: [0; 2],
-        domain: 0,
-        vlan: 0,
-        protocol: 0,
-        family: 0,
-        reserved: [0; 6],
-    };
+    const EMPTY: Self = Self { addresses: [[0; 2]; 2], ends: 0, kind: 0 };
 
-    /// Notes a packet from one end to the other. Returns its direction: the number of the
-    /// sender among the ends.
-    #[inline(always)]
-    fn set_ends(&mut self, from: Endpoint, to: Endpoint) -> u8 {
-        let [of_from, of_to] = [from, to].map(|end| (end.address, end.port_be));
-        let direction = u8::from(of_from > of_to);
-        let [first, second] = if direction == 0 { [from, to] } else { [to, from] };
-        self.addresses = [first.address, second.address];
-        self.ports_be = [first.port_be, second.port_be];
-        direction
+    /// Ports of TCP, UDP and SCTP, in network order. Of an ICMP echo both are its
+    /// identifier, of other ICMP the second is type and code; else 0. Fragments have
+    /// none: all of a datagram are of one flow, the one with ports too.
+    #[must_use]
+    pub const fn ports_be(&self) -> [u16; 2] {
+        [lowest(self.ends), lowest(self.ends >> 16)]
     }
 
+    /// Number of the bridge, or the lower one of a pair's ports.
+    #[must_use]
+    pub const fn domain(&self) -> u16 {
+        lowest(self.ends >> 32)
+    }
+
+    /// The outermost VLAN tag, as [`tag`](crate::crossing::tag) has it.
+    #[must_use]
+    pub const fn vlan(&self) -> u16 {
+        lowest(self.ends >> 48)
+    }
+
+    /// IP protocol number.
     #[inline(always)]
-    fn set_family(&mut self, family: Family) {
-        self.family = family as u8;
+    #[must_use]
+    pub const fn protocol(&self) -> u8 {
+        lowest(self.kind) as u8
     }
 
     /// The network protocol: [`Family::Ipv4`] or [`Family::Ipv6`].
     #[must_use]
-    pub fn family(&self) -> Family {
-        if self.family == Family::Ipv4 as u8 { Family::Ipv4 } else { Family::Ipv6 }
+    pub const fn family(&self) -> Family {
+        if self.kind >> 8 == Family::Ipv4 as u64 { Family::Ipv4 } else { Family::Ipv6 }
     }
+
+    #[inline(always)]
+    fn set_kind(&mut self, family: Family, ip_protocol: u8) {
+        self.kind = ((family as u64) << 8) | u64::from(ip_protocol);
+    }
+
+    /// Notes the ports of the sender and of whom it is for.
+    #[inline(always)]
+    fn set_ports(&mut self, [from, to]: [u16; 2]) {
+        self.ends = u64::from(from) | (u64::from(to) << 16);
+    }
+
+    /// Puts the ends into their order, which is the sender's first as yet. Returns the
+    /// packet's direction: the number of the sender among the ends.
+    #[inline(always)]
+    fn order(&mut self, domain: u16, vlan: u16) -> u8 {
+        let [from, to] = self.addresses;
+        let [of_from, of_to] = [self.ends & 0xffff, (self.ends >> 16) & 0xffff];
+        let place = (u64::from(domain) << 32) | (u64::from(vlan) << 48);
+        if (from, of_from) > (to, of_to) {
+            self.addresses = [to, from];
+            self.ends = of_to | (of_from << 16) | place;
+            1
+        } else {
+            self.ends = of_from | (of_to << 16) | place;
+            0
+        }
+    }
+
+    /// Its place among so many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(&self, places: u32) -> u32 {
+        let [[one, two], [three, four]] = self.addresses;
+        let mixed = one ^ two.rotate_left(13) ^ three.rotate_left(32) ^ four.rotate_left(45);
+        spread(mixed ^ self.ends.rotate_left(24) ^ self.kind, places)
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the lowest 16 bits are meant")]
+const fn lowest(word: u64) -> u16 {
+    word as u16
 }
 
 /// What one end sent to the other.
@@ -215,6 +252,14 @@ impl Flow {
         answered || ip_protocol != protocol::TCP && one + other >= LASTING_PACKETS
     }
 
+    /// Whether packets that are no more than that ([`FlowPacket::is_plain`]) change
+    /// nothing but how many there were.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_steady(&self) -> bool {
+        self.tcp_state != TcpState::SynSent as u8 && self.tcp_state != TcpState::SynReceived as u8
+    }
+
     /// Whether a packet with these flags begins a new connection where an old one was.
     #[inline(always)]
     #[must_use]
@@ -261,7 +306,7 @@ pub struct FlowEvents {
     pub begun: u64,
     /// Flows that were settled: answered, or with packets enough.
     pub settled: u64,
-    /// Packets of flows for which there was no room.
+    /// Packets of flows for which there was no room, or that were forgotten meanwhile.
     pub failed: u64,
 }
 

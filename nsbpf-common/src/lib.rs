@@ -18,6 +18,7 @@ pub mod packet;
 pub mod pair;
 pub mod port;
 pub mod sight;
+mod spread;
 pub mod stats;
 pub mod verdict;
 pub mod verifier;

@@ -143,6 +143,10 @@ impl PortConfig {
     const WAY: u16 = 0b11 << Self::WAY_SHIFT;
     const WAY_SHIFT: u16 = 4;
 
+    /// Of a port of which nothing is to be known.
+    pub const UNKNOWN: Self =
+        Self { flags: 0, direct_peer: 0, mac: [0; 6], identity: [0; 4], domain: 0 };
+
     /// Of a port whose interface has that MAC address.
     #[must_use]
     pub const fn new(mac: [u8; 6]) -> Self {

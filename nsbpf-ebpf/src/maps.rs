@@ -8,7 +8,7 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
 use nsbpf_common::crossing::{Crossing, Passage, Sighting, Station};
-use nsbpf_common::flow::{Flow, FlowEvents, FlowKey};
+use nsbpf_common::flow::{self, Flow, FlowEvents, FlowKey, RecentFlow};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
 use nsbpf_common::port::PortConfig;
@@ -50,6 +50,11 @@ pub static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0)
 /// Flows that began and were not answered yet. The loader sets its size.
 #[map]
 pub static NEW_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
+
+/// What is of flows and not in their entries yet, by [`FlowKey::place`].
+#[map]
+pub static RECENT_FLOWS: PerCpuArray<RecentFlow> =
+    PerCpuArray::with_max_entries(flow::RECENT_FLOWS, 0);
 
 /// What became of flows.
 #[map]

@@ -1,6 +1,6 @@
 //! Which flow a packet is of.
 
-use super::{Endpoint, FlowKey};
+use super::{FlowKey, tcp_flag};
 use crate::abi::abi;
 use crate::packet::{Family, Fragment, Headers, Packet, ethertype, protocol};
 
@@ -40,6 +40,13 @@ impl FlowPacket {
         self.has_flow != 0
     }
 
+    /// Whether it begins and ends nothing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.tcp_flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) == 0
+    }
+
     /// Looks at a packet that is what most are; `false` for one that must be parsed.
     #[inline(always)]
     pub fn look_first<P: Packet + ?Sized>(&mut self, packet: &P) -> bool {
@@ -53,18 +60,18 @@ impl FlowPacket {
             // No options, and no fragment: neither is there a place in the datagram, nor
             // are more to come.
             IPV4 if version == 0x45 && end & FRAGMENTED == 0 => {
-                self.set_v4(packet, 26);
                 let [.., kind] = end.to_be_bytes();
+                self.set_v4(packet, 26, kind);
                 self.set_transport(packet, kind, TRANSPORT_V4);
                 true
             }
             IPV6 if version & 0xf0 == 0x60 => {
-                let [.., next, _, _, _] = end.to_be_bytes();
-                if !matches!(next, protocol::TCP | protocol::UDP | protocol::ICMPV6) {
+                let [.., kind, _, _, _] = end.to_be_bytes();
+                if !matches!(kind, protocol::TCP | protocol::UDP | protocol::ICMPV6) {
                     return false;
                 }
-                self.set_v6(packet, 22);
-                self.set_transport(packet, next, TRANSPORT_V6);
+                self.set_v6(packet, 22, kind);
+                self.set_transport(packet, kind, TRANSPORT_V6);
                 true
             }
             _ => false,
@@ -74,50 +81,49 @@ impl FlowPacket {
     /// Looks at a packet whose headers were parsed up to the transport header.
     #[inline(always)]
     pub fn look<P: Packet + ?Sized>(&mut self, packet: &P, headers: &Headers) {
+        let kind = headers.protocol;
         self.forget();
         match headers.family() {
-            Family::Ipv4 => self.set_v4(packet, headers.network_offset + 12),
-            Family::Ipv6 => self.set_v6(packet, headers.network_offset + 8),
+            Family::Ipv4 => self.set_v4(packet, headers.network_offset + 12, kind),
+            Family::Ipv6 => self.set_v6(packet, headers.network_offset + 8, kind),
             Family::Arp | Family::Other => return,
         }
         if matches!(headers.fragment(), Fragment::Whole) {
-            self.set_transport(packet, headers.protocol, headers.transport_offset);
-        } else {
-            self.key.protocol = headers.protocol;
+            self.set_transport(packet, kind, headers.transport_offset);
         }
     }
 
     #[inline(always)]
     fn forget(&mut self) {
         (self.has_flow, self.tcp_flags) = (0, 0);
-        self.key.ports_be = [0; 2];
+        self.key.set_ports([0; 2]);
     }
 
     /// Source and destination are one behind the other.
     #[inline(always)]
-    fn set_v4<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16) {
+    fn set_v4<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16, kind: u8) {
         let Some(both) = packet.load(offset).map(u64::from_le_bytes) else { return };
         self.key.addresses = [both & 0xffff_ffff, both >> 32].map(|address| [address.to_le(), 0]);
-        self.key.set_family(Family::Ipv4);
+        self.key.set_kind(Family::Ipv4, kind);
         self.has_flow = 1;
     }
 
     #[inline(always)]
-    fn set_v6<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16) {
+    fn set_v6<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16, kind: u8) {
         let Some(source) = packet.load::<16>(offset) else { return };
         let Some(destination) = packet.load::<16>(offset + 16) else { return };
         self.key.addresses = [words(source), words(destination)];
-        self.key.set_family(Family::Ipv6);
+        self.key.set_kind(Family::Ipv6, kind);
         self.has_flow = 1;
     }
 
     #[inline(always)]
     fn set_transport<P: Packet + ?Sized>(&mut self, packet: &P, kind: u8, offset: u16) {
-        self.key.protocol = kind;
         match kind {
             protocol::TCP | protocol::UDP | SCTP => {
-                let Some([a, b, c, d]) = packet.load(offset) else { return };
-                self.key.ports_be = [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])];
+                let Some([high, low, to_high, to_low]) = packet.load(offset) else { return };
+                let ports = [[high, low], [to_high, to_low]];
+                self.key.set_ports(ports.map(u16::from_ne_bytes));
                 if kind == protocol::TCP
                     && let Some([flags]) = packet.load(offset + 13)
                 {
@@ -125,13 +131,14 @@ impl FlowPacket {
                 }
             }
             protocol::ICMP | protocol::ICMPV6 => {
-                let Some([of_type, code, _, _, id_0, id_1]) = packet.load(offset) else { return };
-                let version_6 = kind == protocol::ICMPV6;
-                let echo =
-                    if version_6 { matches!(of_type, 128 | 129) } else { matches!(of_type, 0 | 8) };
-                let id = u16::from_ne_bytes([id_0, id_1]);
+                let Some([of_type, code, _, _, id @ ..]) = packet.load::<6>(offset) else { return };
+                let is_echo = match kind {
+                    protocol::ICMP => matches!(of_type, 0 | 8),
+                    _ => matches!(of_type, 128 | 129),
+                };
+                let id = u16::from_ne_bytes(id);
                 let other = u16::from_ne_bytes([of_type, code]);
-                self.key.ports_be = if echo { [id, id] } else { [0, other] };
+                self.key.set_ports(if is_echo { [id, id] } else { [0, other] });
             }
             _ => {}
         }
@@ -140,10 +147,7 @@ impl FlowPacket {
     /// Puts the ends into their order, once both are known.
     #[inline(always)]
     pub fn settle(&mut self, domain: u16, vlan: u16) {
-        let FlowKey { addresses: [from, to], ports_be: [of_from, of_to], .. } = self.key;
-        let from = Endpoint { address: from, port_be: of_from };
-        self.direction = self.key.set_ends(from, Endpoint { address: to, port_be: of_to });
-        (self.key.domain, self.key.vlan) = (domain, vlan);
+        self.direction = self.key.order(domain, vlan);
     }
 }
 

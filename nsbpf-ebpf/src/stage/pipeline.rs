@@ -41,7 +41,7 @@ pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict
     let stats = account::counters(port).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
     account::packet(&mut stats.tx, seen);
-    if let Verdict::Drop(reason) = guard::judge(packet, seen, port, &config) {
+    if let Verdict::Drop(reason) = guard::judge(packet, seen, port, config) {
         account::dropped(&mut stats.tx, reason, seen.weight.cell);
         return Ok(Verdict::Drop(reason));
     }
@@ -53,7 +53,7 @@ pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict
     if FAST_PATHS.load() == 0 {
         return Ok(Verdict::Pass);
     }
-    Ok(cross(packet, seen, &config, stats, port))
+    Ok(cross(packet, seen, config, stats, port))
 }
 
 /// Sends a packet to another port, or leaves it to the bridge.
@@ -137,10 +137,10 @@ fn number(ifindex: u32) -> Option<u16> {
 /// What there is to know of a port: nothing, unless a switch says that some have
 /// something.
 #[inline(always)]
-fn config(port: u16) -> Option<PortConfig> {
+fn config(port: u16) -> Option<&'static PortConfig> {
     let switches = [GUARD.load(), DIRECT_LINKS.load(), TRACK_FLOWS.load(), FAST_PATHS.load()];
     if switches == [0; 4] {
-        return Some(PortConfig::default());
+        return Some(&PortConfig::UNKNOWN);
     }
-    PORT_CONFIGS.get(port.into()).copied()
+    PORT_CONFIGS.get(port.into())
 }

@@ -41,6 +41,7 @@ pub(super) const PAIRS_MISSED: &str = "PAIRS_MISSED";
 /// Flows, those that are not answered yet, and what became of them.
 pub(super) const FLOWS: &str = "FLOWS";
 pub(super) const NEW_FLOWS: &str = "NEW_FLOWS";
+pub(super) const RECENT_FLOWS: &str = "RECENT_FLOWS";
 pub(super) const FLOW_EVENTS: &str = "FLOW_EVENTS";
 /// Where bridges send frames, and at which ports stations are.
 pub(super) const LEARNED_PATHS: &str = "LEARNED_PATHS";
@@ -62,6 +63,7 @@ const MAPS: &[(&str, Entries)] = &[
     (PAIRS_MISSED, |_| None),
     (FLOWS, |datapath| Some(flows::entries(datapath))),
     (NEW_FLOWS, |datapath| Some(flows::new_entries(datapath))),
+    (RECENT_FLOWS, |_| None),
     (FLOW_EVENTS, |_| None),
     (LEARNED_PATHS, |datapath| Some(paths::entries(datapath))),
     (STATIONS, |datapath| Some(paths::entries(datapath))),
