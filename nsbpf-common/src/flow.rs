@@ -96,6 +96,17 @@ impl FlowKey {
         }
     }
 
+    /// Whether it is the same, word by word: what is derived calls a loop over bytes in
+    /// the kernel half.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, other: &Self) -> bool {
+        let [[one, two], [three, four]] = self.addresses;
+        let [[first, second], [third, fourth]] = other.addresses;
+        let addresses = (one ^ first) | (two ^ second) | (three ^ third) | (four ^ fourth);
+        addresses | (self.ends ^ other.ends) | (self.kind ^ other.kind) == 0
+    }
+
     /// Its place among so many.
     #[inline(always)]
     #[must_use]

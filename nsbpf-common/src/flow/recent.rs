@@ -31,7 +31,7 @@ impl RecentFlow {
     #[inline(always)]
     #[must_use]
     pub fn is_of(&self, key: &FlowKey) -> bool {
-        self.key == *key
+        self.key.is(key)
     }
 
     /// Whether it was used in that tick.
