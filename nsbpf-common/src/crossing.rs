@@ -39,6 +39,12 @@ pub const fn tag(tci: Option<u16>) -> u16 {
     }
 }
 
+/// The VLAN that [`tag`] tells; `None` for untagged frames.
+#[must_use]
+pub const fn vlan(tag: u16) -> Option<u16> {
+    if tag & TAGGED == 0 { None } else { Some(tag & VLAN_ID) }
+}
+
 impl Crossing {
     /// Of a frame that came in by a port with that tag; `None` for one that ends in its
     /// Ethernet header.
@@ -180,6 +186,16 @@ impl Path {
         let whole = half(stamp >> 32) == check;
         if same && whole { Some(Sighting::new(low(from), stamp)) } else { None }
     }
+
+    /// The ports that frames with that tag came in by and go out of; `None` where no path
+    /// was noted, or half of one.
+    #[must_use]
+    pub const fn ports(&self, tag: u16) -> Option<[u16; 2]> {
+        let Self { to, from, stamp } = *self;
+        let whole = half(stamp >> 32) == mix(to, from) ^ tag as u32;
+        // No frame is for the MAC address of zeros.
+        if whole && to & !LOW != 0 { Some([low(to), low(from)]) } else { None }
+    }
 }
 
 /// 32 bits of two words (a multiplication by the golden ratio, Knuth's).
@@ -264,6 +280,17 @@ mod tests {
         ] {
             assert_eq!(path.of(&other), None);
         }
+    }
+
+    #[test]
+    fn a_path_tells_its_ports() {
+        let tagged = crossing(1, 2, 7, Some(5));
+        let mut path = Path::default();
+        assert_eq!([0, tagged.tag()].map(|tag| path.ports(tag)), [None; 2]);
+        path.set(&tagged, Sighting::new(9, 1234));
+        assert_eq!(path.ports(tagged.tag()), Some([7, 9]));
+        assert_eq!(path.ports(0), None);
+        assert_eq!([0, tagged.tag(), tag(Some(0))].map(vlan), [None, Some(5), Some(0)]);
     }
 
     #[test]

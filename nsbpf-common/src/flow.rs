@@ -6,6 +6,8 @@
 
 mod packet;
 
+use core::net::IpAddr;
+
 use crate::abi::abi;
 use crate::crossing::Path;
 use crate::packet::{Family, protocol};
@@ -62,6 +64,25 @@ impl FlowKey {
     #[must_use]
     pub fn family(&self) -> Family {
         if self.family == Family::Ipv4 as u8 { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
+    /// The address of the first end, and that of the second.
+    #[must_use]
+    pub fn ips(&self) -> [IpAddr; 2] {
+        self.addresses.map(|halves| {
+            let mut bytes = [0; 16];
+            for (place, half) in bytes.chunks_exact_mut(8).zip(halves) {
+                place.copy_from_slice(&half.to_ne_bytes());
+            }
+            let [a, b, c, d, ..] = bytes;
+            if self.family() == Family::Ipv4 { [a, b, c, d].into() } else { bytes.into() }
+        })
+    }
+
+    /// The ports of the first end and of the second, as [`FlowKey::ports_be`] has them.
+    #[must_use]
+    pub fn ports(&self) -> [u16; 2] {
+        self.ports_be.map(u16::from_be)
     }
 }
 

@@ -82,6 +82,15 @@ fn an_address_is_as_in_the_packet() {
     ends.sort_unstable();
     assert_eq!(ends, [([10, 0, 0, 7, 0, 0, 0, 0], 0), ([10, 0, 0, 9, 0, 0, 0, 0], 0)]);
     assert_eq!(key.family(), Family::Ipv4);
+    assert_eq!(key.ips(), [IpAddr::from([10, 0, 0, 7]), IpAddr::from([10, 0, 0, 9])]);
+    let packet = looked_at(&ethernet(0x86dd, &[&ipv6(6, 2, 1), &tcp(80, 1000, SYN)]));
+    let end = |number: u8| {
+        let end = usize::from(number);
+        (packet.key.ips()[end], packet.key.ports()[end])
+    };
+    let of = |last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]);
+    assert_eq!(end(packet.direction), (of(2), 80));
+    assert_eq!(end(1 - packet.direction), (of(1), 1000));
 }
 
 #[test]
