@@ -28,7 +28,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("flows::udp_by_the_bridge", || udp_is_exact(IngressHook::Tc, Some(Way::Bridge))),
     ("flows::udp_by_redirect", || udp_is_exact(IngressHook::Tc, Some(Way::Redirect))),
     ("flows::udp_under_xdp", || udp_is_exact(IngressHook::Xdp, None)),
-    ("flows::udp_by_xdp", || udp_is_exact(IngressHook::Xdp, Some(Way::Xdp))),
     ("flows::an_echo_is_one_flow", echo),
     ("flows::the_host_has_flows_too", host),
     ("flows::a_pair_without_a_bridge", pair),

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use nsbpf::datapath::{FlowsReader, Reading};
 use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;
-use nsbpf_common::flow::{Flow, FlowKey, FlowPacket};
+use nsbpf_common::flow::{Flow, FlowDirection, FlowKey, FlowPacket};
 use serde_json::Value;
 
 use super::LAB;
@@ -137,16 +137,22 @@ fn look_often(ground: &Ground, stay: u32) -> Result<(), Failed> {
 /// to be fast.
 pub(super) fn a_million() -> Result<(), Failed> {
     const COUNT: u32 = 1_000_000;
+    const NEW: u32 = 100_000;
     const MAX_KILOBYTES: i64 = 300_000;
     let before = Instant::now();
     let ground = with_flows(COUNT + COUNT / 8);
     eprintln!("a lab with room for {} flows: up after {:?}", COUNT + COUNT / 8, before.elapsed());
-    let mut settled = open(&ground, "FLOWS")?;
+    let (mut settled, mut new) = (open(&ground, "FLOWS")?, open(&ground, "NEW_FLOWS")?);
     for number in 1..=COUNT {
         let (key, flow) = made(number);
         settled.insert(key, flow, 0)?;
     }
-    drop(settled);
+    for number in 0..NEW {
+        let (key, mut flow) = made(COUNT + 1 + number);
+        flow.directions = <[FlowDirection; 2]>::default();
+        new.insert(key, flow, 0)?;
+    }
+    drop((settled, new));
     let arguments = ["flows", "flows", "--format", "json", "--limit", "20"];
     let before = Instant::now();
     let child = nsbpf(&arguments).stdout(Stdio::piped()).spawn()?;
@@ -154,8 +160,9 @@ pub(super) fn a_million() -> Result<(), Failed> {
     let took = before.elapsed();
     let report: Value = serde_json::from_str(&out)?;
     eprintln!("{COUNT} flows: the first 20 after {took:?}, {kilobytes} kB of memory");
-    let there = report["there"]["settled"].as_u64().ok_or("a number")?;
-    assert!(there >= u64::from(COUNT), "{there} are there");
+    let there = |how: &str| report["there"][how].as_u64();
+    assert!(there("settled") >= Some(COUNT.into()), "{report}");
+    assert!(there("new") >= Some(NEW.into()), "{report}");
     let flows = report["flows"].as_array().ok_or("a list")?;
     let packets: Vec<u64> =
         flows.iter().filter_map(|flow| flow["sent"]["packets"].as_u64()).collect();
