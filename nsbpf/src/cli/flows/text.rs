@@ -1,9 +1,8 @@
-//! Flows as a table.
+//! Flows as a table, of which there may be a million: its rows are made twice, once for
+//! their widths and once to be shown, and not kept.
 
 use std::fmt::Write as _;
 use std::time::Duration;
-
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::cli::quantity::{bit_rate, bytes, duration};
 use crate::observe::flows::{EndReport, FlowReport, FlowsReport, IcmpReport, SentReport};
@@ -13,27 +12,17 @@ const HEADER: [&str; 13] = [
     "AGE", "IDLE",
 ];
 
+/// Columns that are no numbers.
+const WORDS: [usize; 5] = [0, 1, 2, 3, 9];
+
 /// The table in so many lines at most.
 pub(super) fn text(lab: &str, report: &FlowsReport<'_>, lines: usize) -> String {
     /// Blank lines, the header, and what is said below.
     const OTHER_LINES: usize = 7;
     let rows = lines.saturating_sub(OTHER_LINES).max(1);
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(HEADER);
-    let flows = report.flows();
-    let shown = flows.len().min(rows);
-    let wanted = flows.len();
-    for flow in flows.take(rows) {
-        table.add_row(row(&flow));
-    }
-    for (column, name) in table.column_iter_mut().zip(HEADER) {
-        if !["PROTO", "FROM", "TO", "BRIDGE", "STATE"].contains(&name) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut text = format!("\n{}\n\n", table.trim_fmt());
+    let wanted = report.flows().len();
+    let shown = wanted.min(rows);
+    let mut text = table(|| report.flows().take(shown));
     // Writing to a string does not fail.
     let hidden = usize::try_from(report.matching).unwrap_or(usize::MAX).saturating_sub(shown);
     if hidden > 0 {
@@ -50,6 +39,31 @@ pub(super) fn text(lab: &str, report: &FlowsReport<'_>, lines: usize) -> String 
         text,
         "{begun} ever began and {settled} settled; {gone} are gone, evicted by others; {failed_packets} packets found no room",
     );
+    text
+}
+
+fn table<I: Iterator<Item = FlowReport>>(flows: impl Fn() -> I) -> String {
+    let mut widths = HEADER.map(str::len);
+    for row in flows().map(|flow| row(&flow)) {
+        for (width, cell) in widths.iter_mut().zip(&row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = "\n".to_owned();
+    for row in [HEADER.map(str::to_owned)].into_iter().chain(flows().map(|flow| row(&flow))) {
+        let mut line = String::new();
+        for (place, (cell, width)) in row.iter().zip(widths).enumerate() {
+            // Writing to a string does not fail.
+            let _ = if WORDS.contains(&place) {
+                write!(line, " {cell:<width$} ")
+            } else {
+                write!(line, " {cell:>width$} ")
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push('\n');
     text
 }
 
