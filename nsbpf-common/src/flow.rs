@@ -216,14 +216,23 @@ impl Flow {
         }
     }
 
-    /// Whether both ends are known to take part, or it lasts anyhow: a TCP connection
-    /// once it is answered, all else once it is answered or has some packets.
+    /// Whether both ends are known to take part, or it lasts anyhow: all but TCP once it is
+    /// answered or has some packets; a TCP connection once who began answers the answer,
+    /// because any port answers who asks, and be it to refuse. One whose beginning was not
+    /// seen counts as answered when both ends spoke.
     #[inline(always)]
     #[must_use]
     pub fn is_settled(&self, ip_protocol: u8) -> bool {
+        const NONE: u8 = TcpState::None as u8;
+        const ESTABLISHED: u8 = TcpState::Established as u8;
+        const CLOSING: u8 = TcpState::Closing as u8;
         let [one, other] = [self.directions[0].packets, self.directions[1].packets];
         let answered = one > 0 && other > 0;
-        answered || ip_protocol != protocol::TCP && one + other >= LASTING_PACKETS
+        if ip_protocol == protocol::TCP {
+            answered && matches!(self.tcp_state, NONE | ESTABLISHED | CLOSING)
+        } else {
+            answered || one + other >= LASTING_PACKETS
+        }
     }
 
     /// Whether a packet with these flags begins a new connection where an old one was.
@@ -270,7 +279,7 @@ impl Flow {
 pub struct FlowEvents {
     /// Flows that began.
     pub begun: u64,
-    /// Flows that were settled: answered, or with packets enough.
+    /// Flows that were settled: see [`Flow::is_settled`].
     pub settled: u64,
     /// Packets of flows for which there was no room.
     pub failed: u64,

@@ -152,8 +152,9 @@ fn a_connection_is_followed() {
     assert_eq!(flow(&opened[..1]).tcp_state(), TcpState::SynSent);
     assert!(!flow(&opened[..1]).is_settled(protocol::TCP));
     assert_eq!(flow(&opened[..2]).tcp_state(), TcpState::SynReceived);
-    assert!(flow(&opened[..2]).is_settled(protocol::TCP));
+    assert!(!flow(&opened[..2]).is_settled(protocol::TCP));
     let established = flow(&opened);
+    assert!(established.is_settled(protocol::TCP));
     assert_eq!(established.tcp_state(), TcpState::Established);
     assert_eq!((established.handshake_ns, established.initiator), (80, 1));
     let mut all = Vec::from(opened);
@@ -181,4 +182,22 @@ fn what_lasts_is_settled() {
     assert!(flow(&packets(8)).is_settled(protocol::UDP));
     assert!(!flow(&packets(8)).is_settled(protocol::TCP));
     assert!(flow(&[(0, 0, 1), (1, 0, 2)]).is_settled(protocol::UDP));
+}
+
+/// Who asks many ports gets answers from all of them.
+#[test]
+fn a_scan_settles_nothing() {
+    const RST: u8 = tcp_flag::RST;
+    for scan in [
+        [(0, SYN, 1), (1, RST | ACK, 2)].as_slice(),
+        &[(0, SYN, 1), (1, SYN | ACK, 2), (0, RST, 3)],
+        &[(0, ACK, 1), (1, RST, 2)],
+        &[(0, FIN, 1), (1, RST | ACK, 2)],
+        &[(0, SYN | FIN, 1), (0, ACK, 2), (0, FIN | ACK, 3)],
+    ] {
+        for seen in 1..=scan.len() {
+            assert!(!flow(&scan[..seen]).is_settled(protocol::TCP), "{:?}", &scan[..seen]);
+        }
+    }
+    assert!(flow(&[(0, ACK, 1), (1, ACK, 2)]).is_settled(protocol::TCP));
 }
