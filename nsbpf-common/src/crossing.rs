@@ -40,6 +40,12 @@ pub const fn tag(tci: Option<u16>) -> u16 {
     }
 }
 
+/// The VLAN that [`tag`] tells; `None` for untagged frames.
+#[must_use]
+pub const fn vlan(tag: u16) -> Option<u16> {
+    if tag & TAGGED == 0 { None } else { Some(tag & VLAN_ID) }
+}
+
 impl Crossing {
     /// Of a frame that came in by a port with that tag; `None` for one that ends in its
     /// Ethernet header.

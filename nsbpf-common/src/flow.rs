@@ -7,9 +7,12 @@
 mod packet;
 mod recent;
 
+use core::net::IpAddr;
+
 use crate::abi::abi;
 use crate::packet::{Family, protocol};
 use crate::spread::spread;
+use crate::stats::Cell;
 pub use packet::FlowPacket;
 pub(crate) use packet::TRANSPORT_V6;
 pub use recent::{RECENT_FLOWS, RecentFlow};
@@ -33,6 +36,23 @@ pub struct FlowKey {
 abi!(FlowKey, size = 48, align = 8);
 
 impl FlowKey {
+    /// Of both ends, by their addresses, ports in network order, and IP protocol.
+    #[must_use]
+    pub fn new(ips: [IpAddr; 2], ports_be: [u16; 2], ip_protocol: u8) -> Self {
+        let address = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => [u64::from(u32::from_ne_bytes(ip.octets())).to_le(), 0],
+            IpAddr::V6(ip) => {
+                let bytes = u128::from_ne_bytes(ip.octets()).to_le();
+                [bytes as u64, (bytes >> 64) as u64].map(u64::to_le)
+            }
+        };
+        let family = if ips[0].is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        let mut key = Self { addresses: ips.map(address), ..Self::EMPTY };
+        key.set_kind(family, ip_protocol);
+        key.set_ports(ports_be);
+        key
+    }
+
     const EMPTY: Self = Self { addresses: [[0; 2]; 2], ends: 0, kind: 0 };
 
     /// Ports of TCP, UDP and SCTP, in network order. Of an ICMP echo both are its
@@ -66,6 +86,25 @@ impl FlowKey {
     #[must_use]
     pub const fn family(&self) -> Family {
         if self.kind >> 8 == Family::Ipv4 as u64 { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
+    /// The address of the first end, and that of the second.
+    #[must_use]
+    pub fn ips(&self) -> [IpAddr; 2] {
+        self.addresses.map(|halves| {
+            let mut bytes = [0; 16];
+            for (place, half) in bytes.chunks_exact_mut(8).zip(halves) {
+                place.copy_from_slice(&half.to_ne_bytes());
+            }
+            let [a, b, c, d, ..] = bytes;
+            if self.family() == Family::Ipv4 { [a, b, c, d].into() } else { bytes.into() }
+        })
+    }
+
+    /// The ports of the first end and of the second, as [`FlowKey::ports_be`] has them.
+    #[must_use]
+    pub fn ports(&self) -> [u16; 2] {
+        self.ports_be().map(u16::from_be)
     }
 
     #[inline(always)]
@@ -236,6 +275,16 @@ impl Flow {
         self.initiator = direction;
     }
 
+    /// What an end sent: nothing, if there is no end of that number.
+    #[inline(always)]
+    #[must_use]
+    pub fn sent(&self, direction: usize) -> Cell {
+        match self.directions.get(direction) {
+            Some(FlowDirection { packets, bytes, .. }) => Cell { packets: *packets, bytes: *bytes },
+            None => Cell::default(),
+        }
+    }
+
     /// What is known of its TCP connection.
     #[must_use]
     pub fn tcp_state(&self) -> TcpState {
@@ -253,14 +302,23 @@ impl Flow {
         }
     }
 
-    /// Whether both ends are known to take part, or it lasts anyhow: a TCP connection
-    /// once it is answered, all else once it is answered or has some packets.
+    /// Whether both ends are known to take part, or it lasts anyhow: all but TCP once it is
+    /// answered or has some packets; a TCP connection once who began answers the answer,
+    /// because any port answers who asks, and be it to refuse. One whose beginning was not
+    /// seen counts as answered when both ends spoke.
     #[inline(always)]
     #[must_use]
     pub fn is_settled(&self, ip_protocol: u8) -> bool {
+        const NONE: u8 = TcpState::None as u8;
+        const ESTABLISHED: u8 = TcpState::Established as u8;
+        const CLOSING: u8 = TcpState::Closing as u8;
         let [one, other] = [self.directions[0].packets, self.directions[1].packets];
         let answered = one > 0 && other > 0;
-        answered || ip_protocol != protocol::TCP && one + other >= LASTING_PACKETS
+        if ip_protocol == protocol::TCP {
+            answered && matches!(self.tcp_state, NONE | ESTABLISHED | CLOSING)
+        } else {
+            answered || one + other >= LASTING_PACKETS
+        }
     }
 
     /// Whether packets that are no more than that ([`FlowPacket::is_plain`]) change
@@ -315,7 +373,7 @@ impl Flow {
 pub struct FlowEvents {
     /// Flows that began.
     pub begun: u64,
-    /// Flows that were settled: answered, or with packets enough.
+    /// Flows that were settled: see [`Flow::is_settled`].
     pub settled: u64,
     /// Packets of flows for which there was no room, or that were forgotten meanwhile.
     pub failed: u64,

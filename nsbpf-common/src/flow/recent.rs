@@ -34,6 +34,12 @@ impl RecentFlow {
         self.key.is(key)
     }
 
+    /// Whether this is the place as it was then, but for what was kept since.
+    #[must_use]
+    pub fn goes_on_from(&self, then: &Self) -> bool {
+        self.is_of(&then.key) && self.is_in_use(then.tick)
+    }
+
     /// Whether it was used in that tick.
     #[inline(always)]
     #[must_use]

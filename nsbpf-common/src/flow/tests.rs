@@ -82,6 +82,15 @@ fn an_address_is_as_in_the_packet() {
     ends.sort_unstable();
     assert_eq!(ends, [([10, 0, 0, 7, 0, 0, 0, 0], 0), ([10, 0, 0, 9, 0, 0, 0, 0], 0)]);
     assert_eq!(key.family(), Family::Ipv4);
+    assert_eq!(key.ips(), [IpAddr::from([10, 0, 0, 7]), IpAddr::from([10, 0, 0, 9])]);
+    let packet = looked_at(&ethernet(0x86dd, &[&ipv6(6, 2, 1), &tcp(80, 1000, SYN)]));
+    let end = |number: u8| {
+        let end = usize::from(number);
+        (packet.key.ips()[end], packet.key.ports()[end])
+    };
+    let of = |last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]);
+    assert_eq!(end(packet.direction), (of(2), 80));
+    assert_eq!(end(1 - packet.direction), (of(1), 1000));
 }
 
 #[test]
@@ -139,8 +148,9 @@ fn a_connection_is_followed() {
     assert_eq!(flow(&opened[..1]).tcp_state(), TcpState::SynSent);
     assert!(!flow(&opened[..1]).is_settled(protocol::TCP));
     assert_eq!(flow(&opened[..2]).tcp_state(), TcpState::SynReceived);
-    assert!(flow(&opened[..2]).is_settled(protocol::TCP));
+    assert!(!flow(&opened[..2]).is_settled(protocol::TCP));
     let established = flow(&opened);
+    assert!(established.is_settled(protocol::TCP));
     assert_eq!(established.tcp_state(), TcpState::Established);
     assert_eq!((established.handshake_ns, established.initiator), (80, 1));
     let mut all = Vec::from(opened);
@@ -168,4 +178,22 @@ fn what_lasts_is_settled() {
     assert!(flow(&packets(4)).is_settled(protocol::UDP));
     assert!(!flow(&packets(4)).is_settled(protocol::TCP));
     assert!(flow(&[(0, 0, 1), (1, 0, 2)]).is_settled(protocol::UDP));
+}
+
+/// Who asks many ports gets answers from all of them.
+#[test]
+fn a_scan_settles_nothing() {
+    const RST: u8 = tcp_flag::RST;
+    for scan in [
+        [(0, SYN, 1), (1, RST | ACK, 2)].as_slice(),
+        &[(0, SYN, 1), (1, SYN | ACK, 2), (0, RST, 3)],
+        &[(0, ACK, 1), (1, RST, 2)],
+        &[(0, FIN, 1), (1, RST | ACK, 2)],
+        &[(0, SYN | FIN, 1), (0, ACK, 2), (0, FIN | ACK, 3)],
+    ] {
+        for seen in 1..=scan.len() {
+            assert!(!flow(&scan[..seen]).is_settled(protocol::TCP), "{:?}", &scan[..seen]);
+        }
+    }
+    assert!(flow(&[(0, ACK, 1), (1, ACK, 2)]).is_settled(protocol::TCP));
 }

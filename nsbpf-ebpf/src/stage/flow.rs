@@ -141,11 +141,25 @@ fn fresh(key: &FlowKey, direction: u8) -> Option<*mut Flow> {
 /// nothing is lost but its safety from others.
 #[inline(always)]
 fn settle(packet: &FlowPacket, flow: &Flow) {
-    if FLOWS.insert(&packet.key, flow, BPF_NOEXIST.into()).is_ok() {
-        count(|events| &mut events.settled, 1);
-    } else if FLOWS.get_ptr(&packet.key).is_none() {
+    let Some(copy) = BLANK_FLOWS.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's own, as the packet's is.
+    let copy = unsafe { &mut *copy };
+    *copy = *flow;
+    let moved = FLOWS.insert(&packet.key, &*copy, BPF_NOEXIST.into());
+    let Some(there) = FLOWS.get_ptr_mut(&packet.key) else {
         count(|events| &mut events.failed, 1);
         return;
+    };
+    if moved.is_ok() {
+        count(|events| &mut events.settled, 1);
+        // What another CPU has counted since the copy. It does so no more once it finds the
+        // flow where it is now.
+        let later = [0, 1].map(|direction: usize| {
+            let [now, then] = [flow.sent(direction), copy.sent(direction)];
+            now - then
+        });
+        // SAFETY: as for any flow.
+        add(unsafe { &mut *there }, later);
     }
     // Gone already when another CPU did the same.
     let _ = NEW_FLOWS.remove(&packet.key);

@@ -8,6 +8,7 @@ mod doctor;
 mod down;
 mod exec;
 mod exit;
+mod flows;
 mod gc;
 mod graph;
 mod interrupt;
@@ -72,6 +73,8 @@ enum Verb {
     Stats(stats::Stats),
     /// Show who sent how much to whom
     Matrix(matrix::Matrix),
+    /// Show who talks with whom: connections, and what is like them
+    Flows(flows::Flows),
     Log(log::Log),
     /// Draw a lab as a graph
     Graph(graph::Graph),
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Verb::Show(show) => show.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Matrix(matrix) => matrix.run(),
+        Verb::Flows(flows) => flows.run(),
         Verb::Log(log) => log.run(),
         Verb::Graph(graph) => graph.run(),
         Verb::Check(check) => check.run(),

@@ -1,5 +1,7 @@
 //! How quantities are shown: three digits and a unit.
 
+use std::time::Duration;
+
 /// Bytes in powers of 1,000, as `ip -s -h` shows them.
 pub(super) fn bytes(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "rounded to three digits")]
@@ -15,6 +17,17 @@ pub(super) fn bit_rate(bits_per_second: f64) -> String {
 /// Packets a second in powers of 1,000.
 pub(super) fn packet_rate(packets_per_second: f64) -> String {
     scaled(packets_per_second, "pkt/s")
+}
+
+/// A time in its two largest units: milliseconds where it is less than a second.
+pub(super) fn duration(time: Duration) -> String {
+    let rounded = if time.as_secs() == 0 {
+        Duration::from_millis(u64::from(time.subsec_millis()))
+    } else {
+        Duration::from_secs(time.as_secs())
+    };
+    let text = humantime::format_duration(rounded).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 fn scaled(mut value: f64, unit: &str) -> String {
@@ -42,5 +55,14 @@ mod tests {
         assert_eq!(bytes(u64::MAX), "18447 PB");
         assert_eq!(bit_rate(0.0), "0 bit/s");
         assert_eq!(bit_rate(10_400_000_000.0), "10.4 Gbit/s");
+    }
+
+    #[test]
+    fn times_have_two_units() {
+        for (millis, shown) in
+            [(0, "0s"), (12, "12ms"), (1999, "1s"), (61_000, "1m 1s"), (90_061_000, "1day 1h")]
+        {
+            assert_eq!(duration(Duration::from_millis(millis)), shown);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What is watched, on a screen: redrawn on a terminal, page after page elsewhere,
 //! or a JSON object a line.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use crossterm::cursor::MoveToPreviousLine;
@@ -66,8 +66,11 @@ impl View {
         let mut out = io::stdout().lock();
         match self.format {
             Format::Json => {
+                // Standard output has room for a kilobyte, and an object may have many.
+                let mut out = BufWriter::with_capacity(1 << 16, &mut out);
                 serde_json::to_writer(&mut out, page)?;
                 writeln!(out)?;
+                out.flush()?;
             }
             Format::Table if self.redraw => {
                 const FALLBACK: (u16, u16) = (80, 24);

@@ -15,9 +15,11 @@ mod pairs;
 mod paths;
 mod ports;
 mod probe;
+mod recent;
 mod sink;
 mod stats;
 mod syscall;
+mod table;
 mod trial;
 
 use std::io;
@@ -30,6 +32,7 @@ use aya::programs::ProgramError;
 
 pub use self::log::KernelLog;
 pub use cost::{Costs, LoadCost};
+pub use flows::FlowsReader;
 pub use generator::Generator;
 pub use inspect::{LoadedMap, LoadedProgram, loaded_map, loaded_program, measure, program_name};
 pub use link::{HeldLink, ProgramAt, detach, has_link, linked_program, tcx_programs};
@@ -39,6 +42,7 @@ pub use ports::Ports;
 pub use probe::{Missing, probe, probe_tcx};
 pub use sink::{AttachedSink, Sink};
 pub use stats::StatsReader;
+pub use table::Reading;
 pub use trial::Trial;
 
 /// The object of the kernel half.

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use aya::Pod;
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 
 fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<libc::c_long> {
@@ -65,6 +66,44 @@ pub(super) fn next_key(
     match bpf(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attributes) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a batch is.
+pub(super) struct Batch {
+    /// Entries that were read.
+    pub(super) entries: usize,
+    /// Where the next one begins; `None` after the last.
+    pub(super) next: Option<u32>,
+}
+
+/// Reads entries of a hash map whose keys and values are of these types: from a place on,
+/// or from the beginning, as many as fit.
+///
+/// A bucket is read as a whole: one that does not fit is [`io::ErrorKind::StorageFull`]
+/// (`__htab_map_lookup_and_delete_batch`, Linux 6.18).
+pub(super) fn lookup_batch<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    place: Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<Batch> {
+    let mut next = 0_u32;
+    let mut attributes = attributes();
+    let count = keys.len().min(values.len());
+    attributes.batch.map_fd = number(map);
+    attributes.batch.in_batch = place.as_ref().map_or(0, |place| &raw const *place as u64);
+    attributes.batch.out_batch = &raw mut next as u64;
+    attributes.batch.keys = keys.as_mut_ptr() as u64;
+    attributes.batch.values = values.as_mut_ptr() as u64;
+    attributes.batch.count = u32::try_from(count).unwrap_or(u32::MAX);
+    let done = bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attributes);
+    // SAFETY: an integer, which the kernel may have written.
+    let entries = unsafe { attributes.batch.count } as usize;
+    match done {
+        Ok(_) => Ok(Batch { entries, next: Some(next) }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Batch { entries, next: None }),
         Err(error) => Err(error),
     }
 }

@@ -207,11 +207,11 @@ mod tests {
     fn a_rate_is_what_came_since_the_last_read() {
         let mut before = Direction::default();
         for _ in 0..100 {
-            before.count(Class::Ipv4Udp as usize, Cast::Unicast, Weight::of_frame(100));
+            before.count(Class::Ipv4Udp as usize, Cast::Unicast, &Weight::of_frame(100));
         }
         let mut now = before;
         for _ in 0..20 {
-            now.count(Class::Arp as usize, Cast::Broadcast, Weight::of_frame(50));
+            now.count(Class::Arp as usize, Cast::Broadcast, &Weight::of_frame(50));
             now.see(1, || 1);
         }
         let report = direction(&now, Some((Duration::from_secs(2), &before)));

@@ -23,6 +23,7 @@ mod engine;
 mod exact;
 mod exec;
 mod expedite;
+mod flows;
 mod foreign;
 mod forwarding;
 mod gc;
@@ -66,6 +67,7 @@ fn main() {
         attach::TESTS,
         upgrade::TESTS,
         exact::TESTS,
+        flows::TESTS,
         guard::TESTS,
         expedite::TESTS,
         foreign::TESTS,

@@ -11,6 +11,7 @@ use nsbpf::net::NetNs;
 use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;
 use nsbpf_common::stats::{Cell, Class, PortStats};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::Test;
 use crate::engine::{Up, lab, port, settings};
@@ -43,10 +44,10 @@ namespaces:
 /// datagram between them.
 #[derive(Clone, Copy)]
 pub(crate) struct Family {
-    a: &'static str,
-    b: &'static str,
+    pub(crate) a: &'static str,
+    pub(crate) b: &'static str,
     pub(crate) class: Class,
-    header_bytes: u64,
+    pub(crate) header_bytes: u64,
 }
 
 pub(crate) const V4: Family =
@@ -80,6 +81,10 @@ impl Ground {
 
     pub(crate) fn ports(&self) -> [u16; 2] {
         self.ports
+    }
+
+    pub(crate) fn namespaces(&self) -> [&NetNs; 2] {
+        [&self.a, &self.b]
     }
 
     pub(crate) fn read(&self) -> [PortStats; 2] {
@@ -282,7 +287,7 @@ fn tcp_is_exact(ingress: IngressHook) -> Result<(), Failed> {
 
 /// Segments and bytes that a TCP socket sent, retransmissions included:
 /// `tcpi_segs_out` and `tcpi_bytes_sent` of `struct tcp_info`.
-fn sent(socket: &TcpStream) -> std::io::Result<(u64, u64)> {
+pub(crate) fn sent(socket: &TcpStream) -> std::io::Result<(u64, u64)> {
     let mut info = [0_u8; 256];
     let mut length = info.len() as libc::socklen_t;
     // SAFETY: the buffer is as long as told.
@@ -333,22 +338,34 @@ fn vlan_is_exact(ingress: IngressHook) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Sends raw frames out of `eth0` of the current namespace.
+/// Sends a raw frame so often out of `eth0` of the current namespace.
 fn send_frames(frame: &[u8], count: u64) -> std::io::Result<()> {
-    use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-    // SAFETY: a plain C string.
-    let ifindex = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) };
-    let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: `sockaddr_ll` is a kind of socket address.
-    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_ifindex = ifindex as i32;
-    // SAFETY: initialised above, with that length.
-    let address =
-        unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
-    for _ in 0..count {
-        socket.send_to(frame, &address)?;
+    let wire = Wire::new()?;
+    (0..count).try_for_each(|_| wire.send(frame))
+}
+
+/// Where raw frames go out: `eth0` of the namespace that it was made in.
+pub(crate) struct Wire(Socket);
+
+impl Wire {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        // Of no protocol: it hears nothing.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+        // SAFETY: a plain C string.
+        let ifindex = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) };
+        let mut storage = SockAddrStorage::zeroed();
+        // SAFETY: `sockaddr_ll` is a kind of socket address.
+        let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_ifindex = ifindex as i32;
+        // SAFETY: initialised above, with that length.
+        let address =
+            unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+        socket.bind(&address)?;
+        Ok(Self(socket))
     }
-    Ok(())
+
+    pub(crate) fn send(&self, frame: &[u8]) -> std::io::Result<()> {
+        self.0.send(frame).map(drop)
+    }
 }
