@@ -118,6 +118,11 @@ impl FlowKey {
         self.ends = u64::from(from) | (u64::from(to) << 16);
     }
 
+    #[inline(always)]
+    fn place_in(&mut self, domain: u16, vlan: u16) {
+        self.ends |= (u64::from(domain) << 32) | (u64::from(vlan) << 48);
+    }
+
     /// Puts the ends into their order, which is the sender's first as yet. Returns the
     /// packet's direction: the number of the sender among the ends.
     #[inline(always)]

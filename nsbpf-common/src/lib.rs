@@ -17,6 +17,7 @@ pub mod guard;
 pub mod packet;
 pub mod pair;
 pub mod port;
+pub mod route;
 pub mod sight;
 mod spread;
 pub mod stats;

@@ -121,6 +121,17 @@ impl Seen {
         reread(self);
     }
 
+    /// Looks whose conversation the packet is of, after [`Seen::look`]: `false` unless it is
+    /// what most are, whole and without options, and has a flow. The key has the sender's
+    /// end first, and what the caller says as its domain.
+    #[inline(always)]
+    pub fn look_at_plain<P: Packet + ?Sized>(&mut self, packet: &P, domain: u16) -> bool {
+        let plain = self.flow.look_first(packet) && self.flow.has_flow();
+        self.flow.place_in(domain, self.tag);
+        reread(self);
+        plain
+    }
+
     /// Parses the headers, up to the transport header; that too where the packet will
     /// be cut into segments, each of which gets the headers.
     #[inline(always)]

@@ -16,6 +16,8 @@
 mod answer;
 mod bench;
 mod maps;
+mod route_egress;
+mod route_ingress;
 mod stage;
 mod tc_egress;
 mod tc_ingress;

@@ -12,6 +12,7 @@ use nsbpf_common::flow::{self, Flow, FlowEvents, FlowKey, RecentFlow};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
 use nsbpf_common::port::PortConfig;
+use nsbpf_common::route::{Handed, Route};
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::{Cell, PortStats};
 
@@ -85,6 +86,14 @@ pub static KNOWN_PATHS: PerCpuArray<Passage> = PerCpuArray::with_max_entries(PLA
 /// Frames that were left to the bridge, likewise.
 #[map]
 pub static UNDER_WAY: PerCpuArray<Passage> = PerCpuArray::with_max_entries(PLACES, 0);
+
+/// What the stacks of routers do to flows. The loader sets its size.
+#[map]
+pub static ROUTES: LruHashMap<FlowKey, Route> = LruHashMap::with_max_entries(1, 0);
+
+/// Packets that were left to a router's stack, by [`FlowKey::place`].
+#[map]
+pub static HANDED_PACKETS: PerCpuArray<Handed> = PerCpuArray::with_max_entries(PLACES, 0);
 
 /// The devices behind ports that take frames from XDP, by port number. The loader sets
 /// its size.

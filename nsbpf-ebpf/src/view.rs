@@ -18,6 +18,9 @@ use crate::stage::pipeline::Forward;
 /// proves; the longest chain of headers that the parser follows ends below it.
 const OFFSET_MASK: usize = 0x7fff;
 
+/// `include/uapi/linux/if_packet.h`
+const PACKET_HOST: u32 = 0;
+
 /// Marks a packet that is sent to another hook of ours, where its bridge would have
 /// left zeroes (`br_handle_frame`, Linux 6.18).
 const REDIRECTED: u32 = 0x6e73_6270;
@@ -45,6 +48,12 @@ impl TcPacket {
     #[inline(always)]
     pub fn ingress_ifindex(&self) -> u32 {
         self.skb().ingress_ifindex
+    }
+
+    /// Whether it has the MAC address of the interface that it came in by.
+    #[inline(always)]
+    pub fn is_for_this_host(&self) -> bool {
+        self.skb().pkt_type == PACKET_HOST
     }
 
     #[inline(always)]

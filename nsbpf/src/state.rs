@@ -276,6 +276,9 @@ pub struct Switches {
     /// Packets of some port pass the bridge by where they can.
     #[serde(default)]
     pub fast_paths: bool,
+    /// Packets pass some router's stack by where they can.
+    #[serde(default)]
+    pub routes: bool,
 }
 
 /// What is written down is settled; only a look at the pins can tell otherwise.
@@ -313,7 +316,7 @@ pub enum Guard {
     Addresses(BTreeSet<IpAddr>),
 }
 
-/// A hook of the device behind an interface.
+/// A hook of the device behind an interface, or of a router's interface itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HookPoint {
     /// tc ingress.
@@ -324,6 +327,10 @@ pub enum HookPoint {
     Xdp,
     /// XDP on the socket buffer.
     XdpGeneric,
+    /// tc ingress of a router's interface itself.
+    RouteIngress,
+    /// tc egress of a router's interface itself.
+    RouteEgress,
 }
 
 impl HookPoint {
@@ -496,6 +503,8 @@ impl fmt::Display for Key {
             Self::Hook(id, HookPoint::TcEgress) => write!(formatter, "tc egress of {id}"),
             Self::Hook(id, HookPoint::Xdp) => write!(formatter, "XDP of {id}"),
             Self::Hook(id, HookPoint::XdpGeneric) => write!(formatter, "generic XDP of {id}"),
+            Self::Hook(id, HookPoint::RouteIngress) => write!(formatter, "route ingress of {id}"),
+            Self::Hook(id, HookPoint::RouteEgress) => write!(formatter, "route egress of {id}"),
             Self::Uplink => write!(formatter, "uplink"),
             Self::Up(id) => write!(formatter, "link state of {id}"),
             Self::Flood(id) => write!(formatter, "multicast flooding to {id}"),

@@ -144,6 +144,12 @@ impl FlowPacket {
         }
     }
 
+    /// Says where the ends are, and leaves them in the packet's order.
+    #[inline(always)]
+    pub(crate) fn place_in(&mut self, domain: u16, vlan: u16) {
+        self.key.place_in(domain, vlan);
+    }
+
     /// Puts the ends into their order, once both are known.
     #[inline(always)]
     pub fn settle(&mut self, domain: u16, vlan: u16) {

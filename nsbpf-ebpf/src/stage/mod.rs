@@ -8,3 +8,4 @@ mod forward;
 mod guard;
 mod parse;
 pub mod pipeline;
+pub mod route;

@@ -130,7 +130,7 @@ fn enters(pair: Pair, seen: &Seen, way: Way) -> Result<(), Unmanaged> {
 
 /// Number of the port with that interface index.
 #[inline(always)]
-fn number(ifindex: u32) -> Option<u16> {
+pub fn number(ifindex: u32) -> Option<u16> {
     u16::try_from(ifindex.wrapping_sub(PORT_BASE.load())).ok()
 }
 

@@ -9,7 +9,7 @@ use aya::maps::{MapError, MapInfo, MapType};
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
 use aya::sys::{Stats, SyscallError, enable_stats};
 
-use super::load::{TC_EGRESS, TC_INGRESS, XDP_INGRESS};
+use super::load;
 use super::{DatapathError, syscall};
 use crate::state::HookPoint;
 use crate::store::Store;
@@ -58,11 +58,7 @@ pub struct LoadedMap {
 
 /// The lab's program for a hook.
 pub fn loaded_program(store: &Store, point: HookPoint) -> Result<LoadedProgram, DatapathError> {
-    let name = match point {
-        HookPoint::TcIngress => TC_INGRESS,
-        HookPoint::TcEgress => TC_EGRESS,
-        HookPoint::Xdp | HookPoint::XdpGeneric => XDP_INGRESS,
-    };
+    let name = load::program_name(point);
     let look = || -> Result<LoadedProgram, ProgramError> {
         let info = ProgramInfo::from_pin(store.pins().join(name))?;
         Ok(LoadedProgram {
@@ -85,7 +81,7 @@ pub fn loaded_program(store: &Store, point: HookPoint) -> Result<LoadedProgram, 
 
 /// The name of a program; empty when it has none, or is gone.
 #[must_use]
-pub fn program_name(id: u32) -> String {
+pub fn name_of_program(id: u32) -> String {
     let program = loaded_programs().flatten().find(|info| info.id() == id);
     program.and_then(|info| info.name_as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcError};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
+use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode};
 
 use super::load::{
-    Programs, TC_EGRESS, TC_INGRESS, XDP_INGRESS, pins, program_error, remove_if_there,
+    Programs, TC_EGRESS, XDP_INGRESS, pins, program_error, program_name, remove_if_there,
 };
 use super::{DatapathError, syscall};
 use crate::state::HookPoint;
@@ -31,6 +31,8 @@ fn pin(pins: &Path, point: HookPoint, number: u16) -> PathBuf {
         HookPoint::TcEgress => "tcx_egress",
         HookPoint::Xdp => "xdp",
         HookPoint::XdpGeneric => "xdp_generic",
+        HookPoint::RouteIngress => "route_ingress",
+        HookPoint::RouteEgress => "route_egress",
     };
     pins.join(format!("{kind}{MARK}{number}"))
 }
@@ -88,16 +90,19 @@ impl Programs {
     }
 
     fn ids(&self) -> Result<Vec<u32>, DatapathError> {
-        let tc = self.tc_ingress.as_ref().map(|program| (program.info(), TC_INGRESS));
-        let xdp = self.xdp_ingress.as_ref().map(|program| (program.info(), XDP_INGRESS));
-        let infos = [tc, xdp, Some((self.tc_egress.info(), TC_EGRESS))].into_iter().flatten();
-        infos.map(|(info, name)| Ok(info.map_err(program_error("look at", name))?.id())).collect()
+        let tc = self.tc.iter().map(|(name, program)| (program.info(), *name));
+        let xdp = self.xdp_ingress.iter().map(|program| (program.info(), XDP_INGRESS));
+        let id = |(info, name): (Result<ProgramInfo, _>, _)| {
+            Ok(info.map_err(program_error("look at", name))?.id())
+        };
+        tc.chain(xdp).map(id).collect()
     }
 
     /// Attaches a program by TCX to an interface of the calling thread's network
     /// namespace, for as long as what is returned is held.
     pub fn hold_tcx(&mut self, ifindex: u32) -> Result<HeldLink, DatapathError> {
-        let link = new_tcx(&mut self.tc_egress, TC_EGRESS, TcAttachType::Egress, ifindex)?;
+        let program = self.tc.get_mut(TC_EGRESS).ok_or(DatapathError::Missing(TC_EGRESS))?;
+        let link = new_tcx(program, TC_EGRESS, TcAttachType::Egress, ifindex)?;
         Ok(HeldLink { _link: link })
     }
 
@@ -129,16 +134,28 @@ impl Programs {
                     pin_link(link, &path)?;
                 }
             }
-            HookPoint::TcIngress => {
-                let program = self.tc_ingress.as_mut().ok_or(missing(TC_INGRESS))?;
-                attach_tcx(program, TC_INGRESS, TcAttachType::Ingress, ifindex, &path)?;
+            HookPoint::TcIngress | HookPoint::RouteIngress => {
+                self.attach_tcx(point, TcAttachType::Ingress, ifindex, &path)?;
             }
-            HookPoint::TcEgress => {
-                let program = &mut self.tc_egress;
-                attach_tcx(program, TC_EGRESS, TcAttachType::Egress, ifindex, &path)?;
+            HookPoint::TcEgress | HookPoint::RouteEgress => {
+                self.attach_tcx(point, TcAttachType::Egress, ifindex, &path)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Programs {
+    fn attach_tcx(
+        &mut self,
+        point: HookPoint,
+        direction: TcAttachType,
+        ifindex: u32,
+        path: &Path,
+    ) -> Result<(), DatapathError> {
+        let name = program_name(point);
+        let program = self.tc.get_mut(name).ok_or(DatapathError::Missing(name))?;
+        attach_tcx(program, name, direction, ifindex, path)
     }
 }
 
@@ -263,8 +280,8 @@ pub struct ProgramAt {
 /// The kernel has no TCX, or the interface is gone.
 pub fn tcx_programs(ifindex: u32, point: HookPoint) -> io::Result<Vec<ProgramAt>> {
     let direction = match point {
-        HookPoint::TcIngress => TcAttachType::Ingress,
-        HookPoint::TcEgress => TcAttachType::Egress,
+        HookPoint::TcIngress | HookPoint::RouteIngress => TcAttachType::Ingress,
+        HookPoint::TcEgress | HookPoint::RouteEgress => TcAttachType::Egress,
         HookPoint::Xdp | HookPoint::XdpGeneric => return Ok(Vec::new()),
     };
     let (_, programs) =

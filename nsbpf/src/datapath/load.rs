@@ -6,6 +6,7 @@
 //! kill begins the replacement anew. Maps stay pinned under their names throughout,
 //! and every object that is loaded goes on with them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,11 +21,13 @@ use super::{DatapathError, OBJECT, flows, link, pairs, paths};
 use crate::state::{Datapath, HookPoint, IngressHook, Switches};
 use crate::store::Store;
 
-/// Name of the program at tc ingress: in the kernel half, of its pin, and of its
-/// filter.
-pub const TC_INGRESS: &str = "tc_ingress";
+/// Name of the program at tc ingress.
+pub(super) const TC_INGRESS: &str = "tc_ingress";
 /// Name of the program at tc egress.
-pub const TC_EGRESS: &str = "tc_egress";
+pub(super) const TC_EGRESS: &str = "tc_egress";
+/// Names of the programs inside routers.
+const ROUTE_INGRESS: &str = "route_ingress";
+const ROUTE_EGRESS: &str = "route_egress";
 pub(super) const XDP_INGRESS: &str = "xdp_ingress";
 /// Counters, by port.
 pub(super) const PORT_STATS: &str = "PORT_STATS";
@@ -46,6 +49,8 @@ pub(super) const FLOW_EVENTS: &str = "FLOW_EVENTS";
 /// Where bridges send frames, and at which ports stations are.
 pub(super) const LEARNED_PATHS: &str = "LEARNED_PATHS";
 pub(super) const STATIONS: &str = "STATIONS";
+/// What the stacks of routers do to flows.
+const ROUTES: &str = "ROUTES";
 /// Devices that take frames from XDP, by port.
 pub(super) const DEVICES: &str = "DEVICES";
 
@@ -68,6 +73,7 @@ const MAPS: &[(&str, Entries)] = &[
     (LEARNED_PATHS, |datapath| Some(paths::entries(datapath))),
     (STATIONS, |datapath| Some(paths::entries(datapath))),
     (DEVICES, |datapath| Some(datapath.port_capacity)),
+    (ROUTES, |datapath| Some(paths::route_entries(datapath))),
 ];
 
 /// Begins the pins of programs that are not at every hook yet.
@@ -75,8 +81,7 @@ const STAGED: &str = "next_";
 
 /// The programs of a lab, loaded.
 pub struct Programs {
-    pub(super) tc_ingress: Option<SchedClassifier>,
-    pub(super) tc_egress: SchedClassifier,
+    pub(super) tc: BTreeMap<&'static str, SchedClassifier>,
     pub(super) xdp_ingress: Option<Xdp>,
     pub(super) pins: PathBuf,
     /// What is to be noted when these are the lab's.
@@ -84,25 +89,14 @@ pub struct Programs {
 }
 
 /// Ids of the programs of a lab, as the kernel knows them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProgramIds {
-    /// At tc ingress.
-    pub tc_ingress: Option<u32>,
-    /// At tc egress.
-    pub tc_egress: Option<u32>,
-    /// At XDP.
-    pub xdp: Option<u32>,
-}
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramIds(BTreeMap<&'static str, u32>);
 
 impl ProgramIds {
     /// The program for a hook.
     #[must_use]
     pub fn at(&self, point: HookPoint) -> Option<u32> {
-        match point {
-            HookPoint::TcIngress => self.tc_ingress,
-            HookPoint::TcEgress => self.tc_egress,
-            HookPoint::Xdp | HookPoint::XdpGeneric => self.xdp,
-        }
+        self.0.get(program_name(point)).copied()
     }
 }
 
@@ -122,10 +116,17 @@ pub(super) fn io_error(
 }
 
 /// The programs that a datapath has, and those that it could have.
-fn programs(datapath: &Datapath) -> [(&'static str, bool); 3] {
+fn programs(datapath: &Datapath) -> [(&'static str, bool); 5] {
     let tc = datapath.ingress.contains(&IngressHook::Tc);
     let xdp = datapath.ingress.iter().any(|hook| HookPoint::ingress(*hook).is_xdp());
-    [(TC_INGRESS, tc), (XDP_INGRESS, xdp), (TC_EGRESS, true)]
+    let routes = datapath.switches.routes;
+    [
+        (TC_INGRESS, tc),
+        (XDP_INGRESS, xdp),
+        (TC_EGRESS, true),
+        (ROUTE_INGRESS, routes),
+        (ROUTE_EGRESS, routes),
+    ]
 }
 
 fn used(datapath: &Datapath) -> impl Iterator<Item = &'static str> {
@@ -143,7 +144,7 @@ impl Programs {
         let pins = store.pins();
         // 0 takes every log statement out of the programs.
         let log_level = if datapath.log { aya_log::Level::Debug as u8 } else { 0 };
-        let Switches { guard, direct_links, fast_paths } = datapath.switches;
+        let Switches { guard, direct_links, fast_paths, routes: _ } = datapath.switches;
         let [guard, direct_links, fast_paths, track_flows] =
             [guard, direct_links, fast_paths, datapath.flows > 0].map(u8::from);
         let [path_ticks, station_ticks] = [paths::PATH_AGE, paths::STATION_AGE].map(paths::ticks);
@@ -185,20 +186,17 @@ impl Programs {
         let open_tc = |name: &'static str| {
             SchedClassifier::from_pin(pin(name)).map_err(program_error("open", name))
         };
-        let (mut tc_ingress, mut xdp_ingress) = (None, None);
+        let (mut tc, mut xdp_ingress) = (BTreeMap::new(), None);
         for name in used(datapath) {
-            match name {
-                TC_INGRESS => tc_ingress = Some(open_tc(TC_INGRESS)?),
-                XDP_INGRESS => {
-                    let program = Xdp::from_pin(pin(XDP_INGRESS), XdpAttachType::Interface)
-                        .map_err(program_error("open", XDP_INGRESS))?;
-                    xdp_ingress = Some(program);
-                }
-                _ => {}
+            if name == XDP_INGRESS {
+                let program = Xdp::from_pin(pin(XDP_INGRESS), XdpAttachType::Interface)
+                    .map_err(program_error("open", XDP_INGRESS))?;
+                xdp_ingress = Some(program);
+            } else {
+                tc.insert(name, open_tc(name)?);
             }
         }
-        let tc_egress = open_tc(TC_EGRESS)?;
-        Ok(Self { tc_ingress, tc_egress, xdp_ingress, pins, staged: None })
+        Ok(Self { tc, xdp_ingress, pins, staged: None })
     }
 
     /// Makes staged programs the lab's: they take the pins of the others, and what
@@ -224,15 +222,23 @@ impl Programs {
         Ok(())
     }
 
-    /// The program for tc ingress, and its name.
-    pub fn tc_ingress(&self) -> Result<(BorrowedFd<'_>, &'static str), DatapathError> {
-        let program = self.tc_ingress.as_ref().ok_or(DatapathError::Missing(TC_INGRESS))?;
-        Ok((fd(program, TC_INGRESS)?.as_fd(), TC_INGRESS))
+    /// The program for a tc hook, and its name.
+    pub fn at(&self, point: HookPoint) -> Result<(BorrowedFd<'_>, &'static str), DatapathError> {
+        let name = program_name(point);
+        let program = self.tc.get(name).ok_or(DatapathError::Missing(name))?;
+        Ok((fd(program, name)?.as_fd(), name))
     }
+}
 
-    /// The program for tc egress, and its name.
-    pub fn tc_egress(&self) -> Result<(BorrowedFd<'_>, &'static str), DatapathError> {
-        Ok((fd(&self.tc_egress, TC_EGRESS)?.as_fd(), TC_EGRESS))
+/// The name of the program for a hook: in the kernel half, of its pin, and of its filter.
+#[must_use]
+pub fn program_name(point: HookPoint) -> &'static str {
+    match point {
+        HookPoint::TcIngress => TC_INGRESS,
+        HookPoint::TcEgress => TC_EGRESS,
+        HookPoint::Xdp | HookPoint::XdpGeneric => XDP_INGRESS,
+        HookPoint::RouteIngress => ROUTE_INGRESS,
+        HookPoint::RouteEgress => ROUTE_EGRESS,
     }
 }
 
@@ -262,9 +268,11 @@ pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
     let text = fs::read_to_string(store.datapath_record()).ok()?;
     let mut datapath: Datapath = serde_json::from_str(&text).ok()?;
     let pinned = store.pins();
-    let id = |name: &str| ProgramInfo::from_pin(pinned.join(name)).ok().map(|info| info.id());
+    let id = |name: &'static str| {
+        ProgramInfo::from_pin(pinned.join(name)).ok().map(|info| (name, info.id()))
+    };
     let ids =
-        ProgramIds { tc_ingress: id(TC_INGRESS), tc_egress: id(TC_EGRESS), xdp: id(XDP_INGRESS) };
+        ProgramIds(programs(&datapath).into_iter().filter_map(|(name, _)| id(name)).collect());
     let there = |name: &'static str| pinned.join(name).exists();
     // Maps of another layout are not for this build to look for.
     let whole = datapath.abi != ABI_VERSION || MAPS.iter().all(|(map, _)| there(map));

@@ -6,6 +6,7 @@ use aya_log::EbpfLogger;
 use tokio::io::unix::AsyncFd;
 
 use super::{DatapathError, observe};
+use crate::state::HookPoint;
 use crate::store::Store;
 
 /// The log of a lab's programs. They log only if the datapath was loaded to.
@@ -18,7 +19,7 @@ impl KernelLog {
     /// runtime.
     pub fn open(store: &Store, log: &'static dyn log::Log) -> Result<Self, DatapathError> {
         let failed = |error: &dyn std::fmt::Display| DatapathError::Log(error.to_string());
-        let program = observe(store).and_then(|(_, ids)| ids.tc_egress);
+        let program = observe(store).and_then(|(_, ids)| ids.at(HookPoint::TcEgress));
         let program = program.ok_or_else(|| failed(&"no programs are loaded"))?;
         let logger =
             EbpfLogger::init_from_id_with_logger(program, log).map_err(|error| failed(&error))?;

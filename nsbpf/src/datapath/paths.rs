@@ -28,6 +28,15 @@ pub(super) fn entries(datapath: &Datapath) -> u32 {
     wanted.clamp(MIN_ENTRIES, MAX_ENTRIES)
 }
 
+/// Routes that there is room for: one for each direction of a flow that goes through a
+/// router.
+const ROUTE_ENTRIES: u32 = 1 << 15;
+
+/// Entries of the map of routes.
+pub(super) fn route_entries(datapath: &Datapath) -> u32 {
+    if datapath.switches.routes { ROUTE_ENTRIES } else { 1 }
+}
+
 /// Ticks of the kernel in a time: the coarse clock advances by one at a time
 /// (`KTIME_LOW_RES`, Linux 6.18).
 pub(super) fn ticks(time: Duration) -> u32 {

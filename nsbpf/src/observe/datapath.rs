@@ -148,6 +148,9 @@ fn programs(store: &Store, state: &State) -> Result<Vec<LoadedProgram>, Datapath
     // Native and generic XDP have one program.
     points.dedup_by_key(|point| point.is_xdp());
     points.push(HookPoint::TcEgress);
+    if datapath.switches.routes {
+        points.extend([HookPoint::RouteIngress, HookPoint::RouteEgress]);
+    }
     points.into_iter().map(|point| datapath::loaded_program(store, point)).collect()
 }
 

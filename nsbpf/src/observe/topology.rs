@@ -282,6 +282,8 @@ fn interface(id: &InterfaceId, number: u16, veth: &Veth, state: &State) -> Inter
             (HookPoint::Xdp, "XDP"),
             (HookPoint::XdpGeneric, "generic XDP"),
             (HookPoint::TcEgress, "tc egress"),
+            (HookPoint::RouteIngress, "route ingress"),
+            (HookPoint::RouteEgress, "route egress"),
         ]
         .into_iter()
         .filter(|(point, _)| {

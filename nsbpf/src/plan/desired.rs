@@ -10,7 +10,7 @@ use nsbpf_common::port::{self, Slot};
 use nsbpf_common::stats::Way;
 
 use super::PlanError;
-use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name};
+use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name, SysctlName};
 use crate::state::{
     Address, Adopted, Attach, Bridge, BridgeOptions, BridgePort, Datapath, Device, End, Far, Flood,
     Guard, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Peer, Place,
@@ -58,6 +58,25 @@ impl Settings {
             (Way::Xdp, IngressHook::Tc) => (Way::Xdp, IngressHook::Xdp),
             (way, hook) => (way, hook),
         }
+    }
+
+    /// Whether packets pass the stack of a namespace by that forwards them. A packet that
+    /// does leaves by tc ingress of the next port, so that all of them have that.
+    fn replays_routes_of(&self, lab: &Lab, namespace: &Name) -> bool {
+        let Some(namespace) = lab.namespaces.iter().find(|one| one.name == *namespace) else {
+            return false;
+        };
+        let forwards = |name: &str| {
+            let name = SysctlName::new(name);
+            name.and_then(|name| namespace.sysctls.get(&name)).is_some_and(|value| value == "1")
+        };
+        let is_fast = |interface: &lab::Interface| {
+            let way = self.ingress.map(|hook| self.way(hook, lab, interface).0);
+            matches!(way, Some(Way::Redirect | Way::Peer))
+        };
+        (forwards("net/ipv4/ip_forward") || forwards("net/ipv6/conf/all/forwarding"))
+            && namespace.interfaces.len() > 1
+            && namespace.interfaces.iter().all(is_fast)
     }
 }
 
@@ -115,6 +134,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
                 fast_paths: lab
                     .interfaces()
                     .any(|(_, one)| settings.way(ingress, lab, one).0 != Way::Bridge),
+                routes: lab.namespaces.iter().any(|one| settings.replays_routes_of(lab, &one.name)),
                 ..switches(lab)
             },
             settled: true,
@@ -262,9 +282,12 @@ impl Desired<'_> {
             };
             let (_, ingress) = settings.way(ingress, self.lab, interface);
             for point in [HookPoint::ingress(ingress)].into_iter().chain(egress) {
-                let (id, device) = (id.clone(), behind.clone());
-                let attach = (!point.is_xdp()).then_some(settings.attach);
-                self.add(Object::Hook(Hook { id, device, point, attach, current: true }));
+                self.hook(id, &behind, point, settings);
+            }
+            if settings.replays_routes_of(self.lab, &id.namespace) {
+                for point in [HookPoint::RouteIngress, HookPoint::RouteEgress] {
+                    self.hook(id, &device, point, settings);
+                }
             }
         }
         if let Attachment::Port(port) = &interface.attachment {
@@ -277,6 +300,12 @@ impl Desired<'_> {
         if interface.up {
             self.add(Object::Up(Up { id: id.clone(), device }));
         }
+    }
+
+    fn hook(&mut self, id: &InterfaceId, device: &Device, point: HookPoint, settings: &Settings) {
+        let (id, device) = (id.clone(), device.clone());
+        let attach = (!point.is_xdp()).then_some(settings.attach);
+        self.add(Object::Hook(Hook { id, device, point, attach, current: true }));
     }
 
     /// What the programs are to know of an interface's port.
@@ -412,6 +441,7 @@ fn switches(lab: &Lab) -> Switches {
         guard: any(|one| one.guard.is_some()),
         direct_links: any(|one| matches!(one.attachment, Attachment::Peer(_))),
         fast_paths: false,
+        routes: false,
     }
 }
 

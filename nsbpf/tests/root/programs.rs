@@ -102,6 +102,7 @@ fn load(switches: &Switches) -> Result<Ebpf, Failed> {
         .map_max_entries("NEW_FLOWS", FLOWS)
         .map_max_entries("LEARNED_PATHS", FLOWS)
         .map_max_entries("STATIONS", FLOWS)
+        .map_max_entries("ROUTES", FLOWS)
         .map_max_entries("DEVICES", PORTS.into())
         .map_max_entries("PAIR_TABLE", Pair::table_length(PORTS))
         .load(OBJECT)?;

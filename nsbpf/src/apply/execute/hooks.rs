@@ -26,8 +26,8 @@ use crate::state::{Attach, Datapath, Device, Hook, HookPoint, Key, Object, Place
 
 fn tc_hook(point: HookPoint) -> Option<TcHook> {
     match point {
-        HookPoint::TcIngress => Some(TcHook::Ingress),
-        HookPoint::TcEgress => Some(TcHook::Egress),
+        HookPoint::TcIngress | HookPoint::RouteIngress => Some(TcHook::Ingress),
+        HookPoint::TcEgress | HookPoint::RouteEgress => Some(TcHook::Egress),
         HookPoint::Xdp | HookPoint::XdpGeneric => None,
     }
 }
@@ -170,11 +170,7 @@ impl Executor<'_> {
                 self.attach_link(programs, step, place, (*point, ifindex, *number))?;
                 continue;
             };
-            let (program, name) = match tc {
-                TcHook::Ingress => programs.tc_ingress(),
-                TcHook::Egress => programs.tc_egress(),
-            }
-            .map_err(|error| failed(step, error))?;
+            let (program, name) = programs.at(*point).map_err(|error| failed(step, error))?;
             // A link stays at the hook until the filter is there, and no longer.
             let alone = datapath::has_link(self.store, *point, *number);
             let mut requests = Requests::default();

@@ -7,6 +7,7 @@ use super::links::Known;
 use super::{Survey, failed, insert};
 use crate::apply::{ApplyError, Cause};
 use crate::datapath::{self, DatapathError, Ports, ProgramIds};
+use crate::lab::LinkId;
 use crate::net::filter::{self, TcHook};
 use crate::net::{NetNs, Netlink};
 use crate::state::{
@@ -83,8 +84,21 @@ struct Seen<'a> {
 
 impl Seen<'_> {
     fn one(self, known: &Known, state: &mut State) -> Result<(), Cause> {
-        let Known { device, counts_for: Some(id), xdp_program, .. } = known else {
-            return Ok(());
+        let Known { of, device, counts_for, xdp_program, .. } = known;
+        let (id, points) = match (counts_for, of) {
+            (Some(id), _) => (
+                id,
+                [(HookPoint::TcIngress, TcHook::Ingress), (HookPoint::TcEgress, TcHook::Egress)],
+            ),
+            // Without a program there is none at a hook.
+            (None, LinkId::Interface(id)) if self.ids.at(HookPoint::RouteIngress).is_some() => (
+                id,
+                [
+                    (HookPoint::RouteIngress, TcHook::Ingress),
+                    (HookPoint::RouteEgress, TcHook::Egress),
+                ],
+            ),
+            _ => return Ok(()),
         };
         let State { objects, foreign_xdp, .. } = state;
         let mut found = |point, attach, current| {
@@ -92,11 +106,8 @@ impl Seen<'_> {
             insert(objects, Object::Hook(Hook { id, device, point, attach, current }));
         };
         let Self { store, slot, netlink, netns, ids } = self;
-        for (point, hook, name) in [
-            (HookPoint::TcIngress, TcHook::Ingress, datapath::TC_INGRESS),
-            (HookPoint::TcEgress, TcHook::Egress, datapath::TC_EGRESS),
-        ] {
-            let current = ids.at(point);
+        for (point, hook) in points {
+            let (current, name) = (ids.at(point), datapath::program_name(point));
             let filter = filter::attached(netlink, slot.ifindex(device.number), hook, name)?;
             let tcx = tcx_program(store, slot, netns, device, point)?;
             match (filter, tcx) {
@@ -107,16 +118,16 @@ impl Seen<'_> {
                 (None, Some(_)) => found(point, Some(Attach::Tcx), tcx == current),
             }
         }
-        if *xdp_program == 0 {
+        if *xdp_program == 0 || counts_for.is_none() {
             return Ok(());
         }
         let linked = [HookPoint::Xdp, HookPoint::XdpGeneric].into_iter().find(|point| {
             datapath::linked_program(store, *point, device.number) == Some(*xdp_program)
         });
         if let Some(point) = linked {
-            found(point, None, Some(*xdp_program) == ids.xdp);
+            found(point, None, Some(*xdp_program) == ids.at(point));
         } else {
-            let (id_of_it, name) = (*xdp_program, datapath::program_name(*xdp_program));
+            let (id_of_it, name) = (*xdp_program, datapath::name_of_program(*xdp_program));
             foreign_xdp.insert(id.clone(), ForeignProgram { id: id_of_it, name });
         }
         Ok(())

@@ -55,10 +55,11 @@ impl HookReport {
         let linked = datapath::linked_program(store, *point, device.number);
         let mut chain = Chain::default();
         let tc = match point {
-            HookPoint::TcIngress => Some((TcHook::Ingress, datapath::TC_INGRESS)),
-            HookPoint::TcEgress => Some((TcHook::Egress, datapath::TC_EGRESS)),
+            HookPoint::TcIngress | HookPoint::RouteIngress => Some(TcHook::Ingress),
+            HookPoint::TcEgress | HookPoint::RouteEgress => Some(TcHook::Egress),
             HookPoint::Xdp | HookPoint::XdpGeneric => None,
         };
+        let name = datapath::program_name(*point);
         if *point == HookPoint::TcIngress
             && let Some(ForeignProgram { id, name }) = state.foreign_xdp.get(id)
         {
@@ -70,7 +71,7 @@ impl HookReport {
             chain.push(ours, program_of_others("tcx", at.id, at.name));
         }
         let mut program = linked;
-        if let Some((tc, name)) = tc {
+        if let Some(tc) = tc {
             for filter in filter::list(&mut netlink, ifindex, tc)? {
                 let ours = filter.is_ours(name);
                 if ours {
@@ -82,7 +83,10 @@ impl HookReport {
         let Chain { before, after, .. } = chain;
         Ok(Self {
             interface: id.to_string(),
-            device: device_name(state, id),
+            device: match point {
+                HookPoint::RouteIngress | HookPoint::RouteEgress => id.interface.to_string(),
+                _ => device_name(state, id),
+            },
             namespace: match &device.place {
                 Place::Host => None,
                 Place::Netns(name) => Some(name.to_string()),
@@ -91,6 +95,8 @@ impl HookReport {
                 HookPoint::TcIngress => "tc ingress",
                 HookPoint::TcEgress => "tc egress",
                 HookPoint::Xdp | HookPoint::XdpGeneric => "XDP",
+                HookPoint::RouteIngress => "route ingress",
+                HookPoint::RouteEgress => "route egress",
             },
             way: match attach {
                 Some(Attach::Clsact) => "clsact",

@@ -1,0 +1,102 @@
+//! Routes that a router's stack chose for flows, to be replayed.
+//!
+//! The stack decides, tc egress learns, tc ingress replays: for a time, for packets of
+//! the same flow that came in by the same interface and are no longer than those that
+//! the stack forwarded.
+
+use crate::abi::abi;
+use crate::crossing::Sighting;
+use crate::flow::FlowKey;
+use crate::packet::{Packet, Segmentation};
+use crate::sight::Seen;
+
+/// Bytes of both MAC addresses.
+pub const MACS: usize = 12;
+/// A packet with fewer hops left is not for replaying: the stack answers its sender.
+pub const MIN_HOPS: u8 = 2;
+/// Where the hops that are left are told, behind Ethernet.
+pub const HOPS_V4: u16 = 14 + 8;
+/// The same in IPv6.
+pub const HOPS_V6: u16 = 14 + 7;
+
+/// What the stack does to a flow's packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Route {
+    /// The port's interface that they leave by, and when that was so.
+    pub sighting: Sighting,
+    /// Bytes of the longest frame.
+    pub longest: u32,
+    /// Destination and source MAC address that they get.
+    pub macs: [u8; MACS],
+}
+
+abi!(Route, size = 24, align = 8);
+
+/// A packet that was left to the stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Handed {
+    /// Its flow, the sender's end first, and as its domain the port whose interface it
+    /// came in by.
+    pub key: FlowKey,
+    /// When.
+    pub tick: u64,
+    /// Hops that it had left.
+    pub hops: u64,
+}
+
+abi!(Handed, size = 64, align = 8);
+
+/// Bytes of a packet's longest frame, once it is cut.
+#[inline(always)]
+pub fn longest<P: Packet + ?Sized>(packet: &P, seen: &Seen) -> u32 {
+    match packet.segmentation() {
+        None => packet.frame_bytes(),
+        // It is not told: as long as can be.
+        Some(Segmentation { payload_bytes: Segmentation::BY_FRAGS, .. }) => u32::MAX,
+        Some(Segmentation { payload_bytes, .. }) => {
+            u32::from(seen.headers.payload_offset) + payload_bytes
+        }
+    }
+}
+
+/// The checksum of an IPv4 header whose hops go down by one (RFC 1624): the byte is the
+/// higher one of its word.
+#[inline(always)]
+#[must_use]
+pub const fn checksum_after_hop(checksum: [u8; 2]) -> [u8; 2] {
+    let sum = u16::from_be_bytes(checksum) as u32 + 0x0100;
+    #[expect(clippy::cast_possible_truncation, reason = "the carry is added")]
+    let folded = (sum + (sum >> 16)) as u16;
+    folded.to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checksum(header: &[u8]) -> u16 {
+        let words = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+        let mut sum: u32 = words.sum();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn a_header_stays_right_from_hop_to_hop() {
+        for identification in 0..=u16::MAX {
+            let [high, low] = identification.to_be_bytes();
+            let mut header =
+                [0x45, 0, 0, 60, high, low, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 192, 168, 7, 9];
+            let sum = checksum(&header).to_be_bytes();
+            header[10..12].copy_from_slice(&sum);
+            header[8] -= 1;
+            let next = checksum_after_hop([header[10], header[11]]);
+            header[10..12].copy_from_slice(&next);
+            assert_eq!(checksum(&header), 0, "{identification}");
+        }
+    }
+}

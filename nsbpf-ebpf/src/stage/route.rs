@@ -1,0 +1,126 @@
+//! Route: a router's stack decides, its egress learns, its ingress replays.
+//!
+//! On the interfaces of a router's namespace, in that namespace: what is known of its
+//! routes, neighbours, rules and filters is what its stack did to the packet before.
+
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "keys and values stay where they are, and are not copied to the stack"
+)]
+
+use nsbpf_common::crossing::Sighting;
+use nsbpf_common::flow::FlowKey;
+use nsbpf_common::packet::{Cast, Family, Packet};
+use nsbpf_common::route::{self, HOPS_V4, HOPS_V6, Handed, MACS, MIN_HOPS, Route};
+use nsbpf_common::sight::Seen;
+
+use super::{clock, parse, pipeline};
+use crate::maps::{HANDED_PACKETS, PATH_TICKS, PLACES, ROUTES};
+
+/// What a packet gets that leaves by another interface.
+pub struct Replay {
+    /// The interface's port.
+    pub to: u16,
+    /// Destination and source MAC address.
+    pub macs: [u8; MACS],
+    /// Hops that are left.
+    pub hops: Hops,
+}
+
+/// What stands where the hops are told, at [`HOPS_V4`] or [`HOPS_V6`].
+pub enum Hops {
+    /// Hops, protocol, and the header's checksum.
+    V4([u8; 4]),
+    /// Hops.
+    V6([u8; 1]),
+}
+
+/// A packet of a flow that may be replayed.
+struct Candidate {
+    key: FlowKey,
+    hops: u8,
+    longest: u32,
+    family: Family,
+}
+
+/// A packet that comes in by an interface of a router: what is to be done to it, if that
+/// is known.
+#[inline(always)]
+pub fn ingress(packet: &impl Packet, ifindex: u32) -> Option<Replay> {
+    let port = pipeline::number(ifindex)?;
+    let Candidate { key, hops, longest, family } = candidate(packet, port)?;
+    if hops < MIN_HOPS {
+        return None;
+    }
+    let tick = clock::tick();
+    if let Some(route) = ROUTES.get_ptr(&key) {
+        // SAFETY: an entry is replaced as a whole, and stays as long as a program runs
+        // that found it, or until its place is given to another flow: then its time and
+        // its MAC addresses are those of a flow of this router all the same.
+        let Route { sighting, longest: most, macs } = unsafe { *route };
+        if sighting.age(tick) < PATH_TICKS.load() && longest <= most {
+            let hops = match family {
+                Family::Ipv4 => {
+                    let [_, kind, high, low] = packet.load(HOPS_V4)?;
+                    let [high, low] = route::checksum_after_hop([high, low]);
+                    Hops::V4([hops - 1, kind, high, low])
+                }
+                _ => Hops::V6([hops - 1]),
+            };
+            return Some(Replay { to: sighting.port(), macs, hops });
+        }
+    }
+    let handed = HANDED_PACKETS.get_ptr_mut(key.place(PLACES))?;
+    // SAFETY: this CPU's own.
+    unsafe { *handed = Handed { key, tick, hops: hops.into() } };
+    None
+}
+
+/// A packet that leaves by an interface of a router: it is learned from if it came in by
+/// another, and is what came in but for what a router does.
+#[inline(always)]
+pub fn egress(packet: &impl Packet, ifindex: u32, ingress_ifindex: u32) -> Option<()> {
+    let to = pipeline::number(ifindex)?;
+    let from = pipeline::number(ingress_ifindex)?;
+    if from == to {
+        return None;
+    }
+    let Candidate { key, hops, longest, family: _ } = candidate(packet, from)?;
+    let tick = clock::tick();
+    let handed = HANDED_PACKETS.get_ptr(key.place(PLACES))?;
+    // SAFETY: this CPU's own.
+    let handed = unsafe { &*handed };
+    if !handed.key.is(&key)
+        || handed.hops != u64::from(hops) + 1
+        || tick.wrapping_sub(handed.tick) > 1
+    {
+        return None;
+    }
+    let sighting = Sighting::new(to, tick);
+    let mut route = Route { sighting, longest, macs: packet.load(0)? };
+    if let Some(known) = ROUTES.get_ptr(&key) {
+        // SAFETY: as above.
+        let known = unsafe { *known };
+        if known.macs == route.macs && known.sighting.port() == to {
+            route.longest = route.longest.max(known.longest);
+        }
+    }
+    // One that there is no room for takes the stack.
+    let _ = ROUTES.insert(&key, &route, 0);
+    Some(())
+}
+
+/// What most packets are: whole, without options, for one station, and no talk among
+/// neighbours. All else is the stack's.
+#[inline(always)]
+fn candidate(packet: &impl Packet, port: u16) -> Option<Candidate> {
+    let seen = parse::look(packet)?;
+    if !matches!(seen.cast(), Cast::Unicast) || !seen.look_at_plain(packet, port) {
+        return None;
+    }
+    let Seen { flow, .. } = seen;
+    let family = flow.key.family();
+    let offset = if matches!(family, Family::Ipv4) { HOPS_V4 } else { HOPS_V6 };
+    let [hops] = packet.load(offset)?;
+    Some(Candidate { key: flow.key, hops, longest: route::longest(packet, seen), family })
+}
