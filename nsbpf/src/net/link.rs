@@ -233,6 +233,15 @@ pub fn list(netlink: &mut Netlink) -> Result<Vec<Link>, NetlinkError> {
     Ok(dump.into_iter().filter_map(parse).collect())
 }
 
+/// Whether a link is up, as far as an administrator says.
+pub fn is_up(netlink: &mut Netlink, ifindex: u32) -> Result<bool, NetlinkError> {
+    let mut query = LinkMessage::default();
+    query.header.index = ifindex;
+    query.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let answer = netlink.get(RouteNetlinkMessage::GetLink(query))?;
+    parse(answer).map(|link| link.up).ok_or(NetlinkError::Unexpected("link"))
+}
+
 fn set(builder: LinkMessageBuilder<LinkUnspec>) -> Request {
     Request::change(RouteNetlinkMessage::SetLink(builder.build()))
 }

@@ -2,13 +2,12 @@
 //! tags beside the frame, and putting received packets together. By ethtool's
 //! netlink family.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use super::attribute::{Attributes, find, read, text};
 use super::genetlink::{Generic, Message};
 use super::socket::NetlinkError;
+use crate::state::{Feature, Features};
 
 /// `include/uapi/linux/ethtool_netlink.h`, from here on.
 const FAMILY: &str = "ethtool";
@@ -27,42 +26,6 @@ const BITS_BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
 const BIT_VALUE: u16 = 3;
 
-/// Something that can be on or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Feature {
-    /// Sent packets leave the stack with checksums that are not finished.
-    TxChecksum,
-    /// Likewise those of SCTP.
-    TxChecksumSctp,
-    /// Sent frames leave the stack with their VLAN tags beside them.
-    TxVlan,
-    /// Likewise tags of a provider's bridge.
-    TxProviderVlan,
-    /// Received packets of a stream are put together. A veth end that has it on
-    /// receives by NAPI, without which frames that XDP sends to it are lost
-    /// (`veth_xdp_xmit`, Linux 6.18).
-    Gro,
-}
-
-impl Feature {
-    const ALL: [Self; 5] =
-        [Self::TxChecksum, Self::TxChecksumSctp, Self::TxVlan, Self::TxProviderVlan, Self::Gro];
-
-    /// Its name, as the kernel and `ethtool -k` call it (`netdev_features_strings`,
-    /// Linux 6.18).
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TxChecksum => "tx-checksum-ip-generic",
-            Self::TxChecksumSctp => "tx-checksum-sctp",
-            Self::TxVlan => "tx-vlan-hw-insert",
-            Self::TxProviderVlan => "tx-vlan-stag-hw-insert",
-            Self::Gro => "rx-gro",
-        }
-    }
-}
-
 /// Why offloads could not be looked at or set.
 #[derive(Debug, thiserror::Error)]
 pub enum OffloadError {
@@ -71,17 +34,20 @@ pub enum OffloadError {
     Netlink(#[from] NetlinkError),
     /// There is nobody to ask.
     #[error(
-        "this kernel tells of no offloads by netlink (it came with Linux 5.6, CONFIG_ETHTOOL_NETLINK)"
+        "this kernel tells of no offloads by netlink (it came with Linux 5.6, CONFIG_ETHTOOL_NETLINK), and XDP needs some of them off: take another fast path (`--fastpath peer`)"
     )]
     NoEthtool,
     /// The driver has the last word.
-    #[error("its driver keeps `{}` {}", .0.name(), if *.1 { "off" } else { "on" })]
+    #[error(
+        "its driver keeps `{}` {}, and XDP cannot do with that: take another fast path (`fastpath: peer` of the interface, or `--fastpath peer`)",
+        .0.name(), if *.1 { "off" } else { "on" }
+    )]
     Kept(Feature, bool),
 }
 
-/// The features of an interface.
+/// How the features of an interface are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Features {
+pub struct Found {
     /// Those that this kernel knows.
     known: BTreeSet<Feature>,
     /// Those that are asked for. What that depends on may be off.
@@ -90,7 +56,7 @@ pub struct Features {
     active: BTreeSet<Feature>,
 }
 
-impl Features {
+impl Found {
     /// Whether this kernel knows a feature.
     #[must_use]
     pub fn knows(&self, feature: Feature) -> bool {
@@ -103,6 +69,13 @@ impl Features {
         self.wanted.contains(&feature)
     }
 
+    /// Whether a feature is as it is to be. One that is asked for may be off because of
+    /// something that it depends on.
+    #[must_use]
+    pub fn is_so(&self, feature: Feature, on: bool) -> bool {
+        if on { self.wants(feature) } else { !self.has(feature) }
+    }
+
     /// Whether a feature is on.
     #[must_use]
     pub fn has(&self, feature: Feature) -> bool {
@@ -110,17 +83,14 @@ impl Features {
     }
 }
 
-/// Features that are to be on or off.
-pub type Wishes = BTreeMap<Feature, bool>;
-
 /// Asks for features and sets them, in the network namespace of the thread that
 /// opened it.
-pub struct Offloads {
+pub struct Ethtool {
     generic: Generic,
     family: u16,
 }
 
-impl Offloads {
+impl Ethtool {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, OffloadError> {
         let mut generic = Generic::open()?;
@@ -129,12 +99,12 @@ impl Offloads {
     }
 
     /// The features of an interface.
-    pub fn get(&mut self, ifindex: u32) -> Result<Features, OffloadError> {
+    pub fn get(&mut self, ifindex: u32) -> Result<Found, OffloadError> {
         let request = Attributes::new().nested(FEATURES_HEADER, &header(ifindex, 0));
         let answer = self.generic.request(Message::new(self.family, FEATURES_GET, &request))?;
         let answer = answer.ok_or(NetlinkError::Unexpected("list of features"))?;
         let part = |kind| find(answer.attributes(), kind).unwrap_or_default();
-        Ok(Features {
+        Ok(Found {
             known: named(part(FEATURES_HARDWARE), Which::All),
             wanted: named(part(FEATURES_WANTED), Which::On),
             active: named(part(FEATURES_ACTIVE), Which::On),
@@ -145,8 +115,8 @@ impl Offloads {
     ///
     /// # Errors
     /// One of them is not then as it should be.
-    pub fn set(&mut self, ifindex: u32, wishes: &Wishes) -> Result<(), OffloadError> {
-        let bits = wishes.iter().fold(Attributes::new(), |bits, (feature, on)| {
+    pub fn set(&mut self, ifindex: u32, changes: &Features) -> Result<(), OffloadError> {
+        let bits = changes.iter().fold(Attributes::new(), |bits, (feature, on)| {
             let bit = Attributes::new().text(BIT_NAME, feature.name());
             bits.nested(BITS_BIT, &if *on { bit.bytes(BIT_VALUE, &[]) } else { bit })
         });
@@ -155,9 +125,7 @@ impl Offloads {
             .nested(FEATURES_WANTED, &Attributes::new().nested(BITSET_BITS, &bits));
         self.generic.request(Message::new(self.family, FEATURES_SET, &request))?;
         let now = self.get(ifindex)?;
-        // What is asked for may be off because of something that it depends on.
-        let kept = |feature, on| if on { !now.wants(feature) } else { now.has(feature) };
-        match wishes.iter().find(|(feature, on)| kept(**feature, **on)) {
+        match changes.iter().find(|(feature, on)| !now.is_so(**feature, **on)) {
             Some((feature, on)) => Err(OffloadError::Kept(*feature, *on)),
             None => Ok(()),
         }

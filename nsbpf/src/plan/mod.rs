@@ -1,6 +1,7 @@
 //! The steps from what is to what should be: a pure function of the two.
 
 mod desired;
+mod offloading;
 mod replacement;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,8 @@ use crate::state::{
     Owner, Place, Route, State, Stray, Veth,
 };
 
-pub use desired::{DEFAULT_FLOWS, Settings, desired};
+pub use desired::{DEFAULT_FLOWS, Settings, desired, ingress_hooks};
+pub use offloading::Offloading;
 pub use replacement::Replacement;
 
 /// One step.
@@ -298,6 +300,7 @@ fn alters(from: &Object, to: &Object) -> bool {
         (Object::Route(_), Object::Route(_))
         | (Object::Sysctl(_), Object::Sysctl(_))
         | (Object::Vlans(_), Object::Vlans(_))
+        | (Object::Offloads(_), Object::Offloads(_))
         | (Object::Flood(_), Object::Flood(_))
         | (Object::Uplink(_), Object::Uplink(_)) => true,
         _ => false,

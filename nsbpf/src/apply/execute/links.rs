@@ -8,7 +8,7 @@ use super::requests::Requests;
 use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::alias::alias;
 use crate::apply::{ApplyError, Cause};
-use crate::lab::{IPV6_MIN_MTU, InterfaceName, LinkId};
+use crate::lab::{IPV6_MIN_MTU, InterfaceId, InterfaceName, LinkId};
 use crate::net::NetlinkError;
 use crate::net::link::{self, Birth, FarEnd};
 use crate::net::socket::Request;
@@ -87,6 +87,10 @@ impl Executor<'_> {
                 continue;
             };
             let slot = self.slot(step)?;
+            for (InterfaceId { namespace, interface }, _) in veth.ports() {
+                let forgotten = self.store.forget_former_features(namespace, interface);
+                forgotten.map_err(|error| failed(step, error))?;
+            }
             let end = veth.near.as_ref().ok_or_else(|| impossible(step, "it has one end only"))?;
             let namespace = self.sockets.netns(step, &veth.id.namespace)?;
             let born = birth(end, slot, near.number);

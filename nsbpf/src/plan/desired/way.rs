@@ -1,0 +1,53 @@
+//! How packets travel over bridges, and where they meet the datapath for that.
+
+use std::collections::BTreeSet;
+
+use nsbpf_common::stats::Way;
+
+use crate::lab::{Attachment, Interface, InterfaceName, Lab};
+use crate::state::IngressHook;
+
+/// What is asked for: where packets meet the datapath, and how they travel where the
+/// lab does not say.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) hook: IngressHook,
+    pub(super) fastpath: Option<Way>,
+}
+
+impl Asked {
+    /// The way of an interface's packets, and where they meet the datapath. Only
+    /// packets that go over a bridge can pass it by; and a way that is asked for says
+    /// where that can be done.
+    pub(super) fn way(self, lab: &Lab, interface: &Interface) -> (Way, IngressHook) {
+        let Self { hook, fastpath } = self;
+        if matches!(interface.attachment, Attachment::Peer(_)) {
+            return (Way::Bridge, hook);
+        }
+        let default = if hook == IngressHook::Tc { Way::Peer } else { Way::Bridge };
+        let asked = interface.fastpath.or(fastpath).or(lab.fastpath);
+        match (asked.unwrap_or(default), hook) {
+            (way @ (Way::Redirect | Way::Peer), _) => (way, IngressHook::Tc),
+            (Way::Xdp, IngressHook::Tc) => (Way::Xdp, IngressHook::Xdp),
+            (way, hook) => (way, hook),
+        }
+    }
+
+    /// Where packets of all interfaces meet the datapath.
+    pub(super) fn hooks(self, lab: &Lab) -> BTreeSet<IngressHook> {
+        lab.interfaces().map(|(_, one)| self.way(lab, one).1).collect()
+    }
+
+    /// Bridges on which XDP sends frames to ports.
+    pub(super) fn by_xdp(self, lab: &Lab) -> BTreeSet<&InterfaceName> {
+        let sends = |one: &&Interface| self.way(lab, one).0 == Way::Xdp;
+        lab.interfaces().map(|(_, one)| one).filter(sends).filter_map(Interface::bridge).collect()
+    }
+}
+
+/// Where packets of a lab's interfaces meet the datapath: at `hook`, unless the way
+/// that they travel says otherwise.
+#[must_use]
+pub fn ingress_hooks(lab: &Lab, hook: IngressHook, fastpath: Option<Way>) -> BTreeSet<IngressHook> {
+    Asked { hook, fastpath }.hooks(lab)
+}
