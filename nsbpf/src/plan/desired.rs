@@ -230,7 +230,8 @@ impl Desired<'_> {
                 })
             }
         };
-        let veth = Veth { id: id.clone(), number, near, far };
+        let queues = interface.queues.into();
+        let veth = Veth { id: id.clone(), number, queues, near, far };
         for (id, _) in veth.ports() {
             self.links.insert(id.clone(), veth.clone());
         }

@@ -288,9 +288,10 @@ fn alters(from: &Object, to: &Object) -> bool {
                 && !widens(end, &to.end)
         }
         (Object::Veth(from), Object::Veth(to)) => {
-            let Veth { id: _, number, near, far } = from;
+            let Veth { id: _, number, queues, near, far } = from;
             let name = |veth: &Veth| veth.near.as_ref().map(|end| end.name.clone());
             *number == to.number
+                && *queues == to.queues
                 && near.as_ref().map(|end| end.name.clone()) == name(to)
                 && alters_far(far, &to.far)
         }

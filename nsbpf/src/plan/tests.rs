@@ -64,6 +64,7 @@ fn any_lab_becomes_any_other() {
         ROUTER.replace("name: router", "name: quickstart"),
         ROUTER.replace("name: router", "name: quickstart").replace("router: true", "router: false"),
         QUICKSTART.replace("br0: {}", "br0: { mtu: 9000 }"),
+        QUICKSTART.replace("bridge: br0", "bridge: br0\n        queues: 4"),
         format!("{QUICKSTART}fastpath: xdp\n"),
         QUICKSTART.replace("[10.0.0.1/24]", "[10.0.0.1/24]\n        fastpath: xdp"),
         format!("{QUICKSTART}      eth1: {{ bridge: br0 }}\n  vnet2: {{}}\n"),

@@ -102,7 +102,11 @@ impl Executor<'_> {
                     let controller = self.controller(step, port.bridge.as_ref())?;
                     let end = birth(&port.end, slot, far.number);
                     let place = FarEnd::Port(controller);
-                    create.push(step, &far.place, link::create_veth(&end, place, &born, namespace));
+                    create.push(
+                        step,
+                        &far.place,
+                        link::create_veth(&end, place, &born, namespace, veth.queues),
+                    );
                     let request = quiet_alias(ifindex, &near_alias, &port.end);
                     finish.push(step, &far.place, request);
                     finish.push(step, &far.place, link::set_multicast_flood(ifindex, false));
@@ -116,7 +120,7 @@ impl Executor<'_> {
                     let place = FarEnd::In(self.sockets.netns(step, &peer.id.namespace)?);
                     // Both namespaces are in the message: one socket will do, and one
                     // system call for many pairs.
-                    let request = link::create_veth(&end, place, &born, namespace);
+                    let request = link::create_veth(&end, place, &born, namespace, veth.queues);
                     create.push(step, &Place::Host, request);
                     let far_alias = alias(lab, &LinkId::Interface(peer.id.clone()));
                     finish.push(step, &far.place, link::set_alias(ifindex, &far_alias));
