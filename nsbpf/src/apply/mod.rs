@@ -148,6 +148,17 @@ pub enum Cause {
 }
 
 impl ApplyError {
+    /// The kernel's error number, where it refused a request of a step.
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Step { source, .. } => match &**source {
+                Cause::Netlink(error) => error.errno(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether a step failed because its object is not there any more.
     fn is_gone(&self) -> bool {
         match self {
