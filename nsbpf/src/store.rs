@@ -193,7 +193,7 @@ impl Store {
             mount("nsbpf", &folder, "tmpfs", flags, Some(c"mode=0755"))
                 .map_err(|errno| failed("mount a tmpfs on", &folder)(errno.into()))?;
         }
-        for name in ["netns", "adopted", "bpf"] {
+        for name in ["netns", "adopted", "bpf", "offloads"] {
             let path = folder.join(name);
             if !path.is_dir() {
                 fs::create_dir(&path).map_err(failed("create", &path))?;
