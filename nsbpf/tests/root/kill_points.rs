@@ -45,8 +45,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("kill_points::up_goes_on_after_a_killed_replacement", replaced_up),
     ("kill_points::up_goes_on_after_a_killed_up_by_xdp", xdp_up),
     ("kill_points::up_goes_on_after_a_killed_change_to_xdp", || {
-        moved_up(&["--fastpath", "peer"], &["--fastpath", "xdp"])
+        offloads_are_back(&["xdp", "peer"])
     }),
+    ("kill_points::up_goes_back_after_a_killed_change_to_xdp", || offloads_are_back(&["peer"])),
     ("kill_points::up_goes_on_after_a_killed_change_from_xdp", || {
         moved_up(&["--fastpath", "xdp"], &["--fastpath", "peer"])
     }),
@@ -273,6 +274,28 @@ fn xdp_up() -> Result<(), Failed> {
         // The first takes the bridge, which shows the way to those that follow.
         for number in 0..3 {
             assert!(reaches("a", "10.0.0.2"), "{point}: ping {number} is lost");
+        }
+        labs.down(point);
+    });
+    Ok(())
+}
+
+/// Wherever a change to XDP was killed, those fast paths lead back to what there was.
+fn offloads_are_back(paths: &[&str]) -> Result<(), Failed> {
+    let labs = Labs::new();
+    let by = |path| ["up", &labs.between, "--fastpath", path];
+    let features = || crate::offloads::of_all("a");
+    up(&by("peer"), "not killed");
+    let peer = features();
+    up(&by("xdp"), "not killed");
+    let xdp = features();
+    assert_ne!(peer, xdp);
+    labs.down("not killed");
+    let before = || up(&by("peer"), "before");
+    at_each_point(&by("xdp"), before, |point| {
+        for path in paths {
+            up(&by(path), point);
+            assert_eq!(features(), if *path == "xdp" { &xdp } else { &peer }.clone(), "{point}");
         }
         labs.down(point);
     });

@@ -35,21 +35,20 @@ pub(super) fn stream(from: &str, to: &str, address: &str) {
     let listener = netns(to).run(|| TcpListener::bind(SocketAddr::new(address, 0)));
     let listener = listener.expect("enter a namespace").expect("listen");
     let target = listener.local_addr().expect("an address");
+    let connect = || TcpStream::connect_timeout(&target, PATIENCE);
+    let mut source = netns(from).run(connect).expect("enter a namespace").expect("connect");
+    let (mut sink, _) = listener.accept().expect("accept");
+    source.set_write_timeout(Some(PATIENCE)).expect("set a time-out");
+    sink.set_read_timeout(Some(PATIENCE)).expect("set a time-out");
     let sent = noise(STREAM_BYTES);
     let received = thread::scope(|scope| {
         let receiver = scope.spawn(move || {
-            let (mut connection, _) = listener.accept().expect("accept");
-            connection.set_read_timeout(Some(PATIENCE)).expect("set a time-out");
             let mut received = Vec::new();
-            connection.read_to_end(&mut received).expect("receive a stream");
+            sink.read_to_end(&mut received).expect("receive a stream");
             received
         });
-        let connect = || TcpStream::connect_timeout(&target, PATIENCE);
-        let connection = netns(from).run(connect).expect("enter a namespace");
-        let mut connection = connection.expect("connect");
-        connection.set_write_timeout(Some(PATIENCE)).expect("set a time-out");
-        connection.write_all(&sent).expect("send a stream");
-        connection.shutdown(Shutdown::Write).expect("end a stream");
+        source.write_all(&sent).expect("send a stream");
+        source.shutdown(Shutdown::Write).expect("end a stream");
         receiver.join().expect("receive")
     });
     assert!(received == sent, "{from} to {target}: {} bytes, or others", received.len());
