@@ -4,6 +4,7 @@
 //! objects are made; they are taken away in reverse.
 
 mod link;
+mod offload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +15,7 @@ use nsbpf_common::port::Slot;
 use nsbpf_common::stats::Way;
 
 pub use link::{Bridge, BridgeOptions, BridgePort, Device, End, Far, Peer, Place, Veth};
+pub use offload::{Feature, Features, Offloads};
 
 use crate::lab::{InterfaceId, InterfaceName, LinkId, Name, SysctlName};
 
@@ -35,6 +37,8 @@ pub enum Key {
     Bridge(InterfaceName),
     /// A veth pair, by its first interface.
     Veth(InterfaceId),
+    /// What an interface leaves to its driver. Before it is up.
+    Offloads(InterfaceId),
     /// A setting of an interface.
     LinkSysctl(Name, SysctlName),
     /// The VLANs of a port, or of a bridge itself.
@@ -78,6 +82,8 @@ pub enum Object {
     Bridge(Bridge),
     /// See [`Key::Veth`].
     Veth(Veth),
+    /// See [`Key::Offloads`].
+    Offloads(Offloads),
     /// See [`Key::Vlans`].
     Vlans(PortVlans),
     /// See [`Key::Address`].
@@ -435,6 +441,7 @@ impl Object {
             }
             Self::Bridge(bridge) => Key::Bridge(bridge.name.clone()),
             Self::Veth(veth) => Key::Veth(veth.id.clone()),
+            Self::Offloads(offloads) => Key::Offloads(offloads.id.clone()),
             Self::Vlans(vlans) => Key::Vlans(vlans.of.clone()),
             Self::Address(address) => Key::Address(address.of.clone(), address.address),
             Self::Datapath(_) => Key::Datapath,
@@ -452,6 +459,7 @@ impl Object {
     pub fn device(&self) -> Option<&Device> {
         match self {
             Self::Sysctl(sysctl) => sysctl.device.as_ref(),
+            Self::Offloads(offloads) => Some(&offloads.device),
             Self::Vlans(vlans) => Some(&vlans.device),
             Self::Address(address) => Some(&address.device),
             Self::Hook(hook) => Some(&hook.device),
@@ -495,6 +503,7 @@ impl fmt::Display for Key {
             }
             Self::Bridge(name) => write!(formatter, "bridge {name}"),
             Self::Veth(id) => write!(formatter, "interface {id}"),
+            Self::Offloads(id) => write!(formatter, "offloads of {id}"),
             Self::Vlans(of) => write!(formatter, "VLANs of {of}"),
             Self::Address(of, address) => write!(formatter, "address {address} of {of}"),
             Self::Datapath => write!(formatter, "datapath"),

@@ -10,6 +10,7 @@
 //!                     netns/NAME    a namespace, mounted on a file
 //!                     adopted/NAME  a namespace of somebody else's, likewise
 //!                     settings/NAME what the lab changed in a namespace
+//!                     offloads/NAME and about interfaces in it
 //!                     bpf/datapath/ in a bpffs of its own: pinned maps and links
 //!                     datapath.json what is loaded
 //! /run/netns/NAME -> …/netns/NAME   shows the namespace to `ip netns`
@@ -21,6 +22,8 @@
 //! removed in one step, with nothing to write down first.
 
 mod lock;
+mod note;
+mod offloads;
 mod settings;
 
 use std::fs;
@@ -35,6 +38,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use crate::lab::Name;
 use lock::LOCK_TRIES;
 pub use lock::LabLock;
+pub use offloads::FormerFeatures;
 
 const ROOT: &str = "/run/nsbpf";
 const NETNS_NAMES: &str = "/run/netns";
@@ -189,7 +193,7 @@ impl Store {
             mount("nsbpf", &folder, "tmpfs", flags, Some(c"mode=0755"))
                 .map_err(|errno| failed("mount a tmpfs on", &folder)(errno.into()))?;
         }
-        for name in ["netns", "adopted", "bpf"] {
+        for name in ["netns", "adopted", "bpf", "offloads"] {
             let path = folder.join(name);
             if !path.is_dir() {
                 fs::create_dir(&path).map_err(failed("create", &path))?;
@@ -344,14 +348,17 @@ impl Store {
         // While the file is there, a run that was killed here is gone on with. A
         // record that outlived it would be taken for the next namespace's of that
         // name.
-        let settings = self.settings_file(namespace);
-        if_there(fs::remove_file(&settings)).map_err(failed("remove", &settings))?;
+        for note in [self.settings_file(namespace), self.offloads_file(namespace)] {
+            if_there(fs::remove_file(&note)).map_err(failed("remove", &note))?;
+        }
         if_there(fs::remove_file(&file)).map_err(failed("remove", &file)).map(drop)
     }
 
     /// Lets go of a namespace that the lab only wires. One that is not there is no
     /// error.
     pub fn remove_adopted(&self, namespace: &str) -> Result<(), StoreError> {
+        let note = self.offloads_file(namespace);
+        if_there(fs::remove_file(&note)).map_err(failed("remove", &note))?;
         let_go(&self.adopted_file(namespace))
     }
 }

@@ -7,6 +7,7 @@ mod flood;
 mod hooks;
 mod links;
 mod namespaces;
+mod offloads;
 mod ready;
 mod requests;
 mod uplink;
@@ -236,6 +237,10 @@ impl<'a> Executor<'a> {
                 self.change_bridge(step, from, to)
             }
             Step::Change { to: Object::Veth(veth), .. } => self.change_veth(step, veth),
+            Step::Add(Object::Offloads(to)) | Step::Change { to: Object::Offloads(to), .. } => {
+                self.set_offloads(step, to)
+            }
+            Step::Remove(Object::Offloads(from)) => self.reset_offloads(step, from),
             Step::Add(Object::Vlans(to)) | Step::Change { to: Object::Vlans(to), .. } => {
                 self.set_vlans(step, to)
             }

@@ -26,8 +26,9 @@ use crate::net::host_forwarding::HostForwardingError;
 use crate::net::netns::{self, NetNsError};
 use crate::net::nftables::TableError;
 use crate::net::nsid::DeathWatch;
+use crate::net::offload::OffloadError;
 use crate::net::{NetNs, Netlink, NetlinkError};
-use crate::plan::{self, PlanError, Replacement, Settings, Step};
+use crate::plan::{self, Offloading, PlanError, Replacement, Settings, Step};
 use crate::state::{Datapath, Far, Key, NetnsProgress, Object, Objects, Place, State};
 use crate::store::{Store, StoreError};
 
@@ -137,6 +138,8 @@ pub enum Cause {
     #[error(transparent)]
     Table(#[from] TableError),
     #[error(transparent)]
+    Offload(#[from] OffloadError),
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("this kernel's bridges do not look at VLANs (CONFIG_BRIDGE_VLAN_FILTERING)")]
     NoVlanFiltering,
@@ -145,6 +148,17 @@ pub enum Cause {
 }
 
 impl ApplyError {
+    /// The kernel's error number, where it refused a request of a step.
+    fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Step { source, .. } => match &**source {
+                Cause::Netlink(error) => error.errno(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether a step failed because its object is not there any more.
     fn is_gone(&self) -> bool {
         match self {
@@ -164,6 +178,7 @@ impl ApplyError {
                 Cause::Netlink(error) => error.errno() == Some(Errno::OPNOTSUPP),
                 Cause::Datapath(DatapathError::NoXdpLinks | DatapathError::NoTcx)
                 | Cause::NoVlanFiltering
+                | Cause::Offload(OffloadError::NoEthtool)
                 | Cause::Table(TableError::Unsupported { .. }) => true,
                 _ => false,
             },
@@ -191,6 +206,9 @@ pub struct Converged {
     /// What became of programs that were loaded before; `None` when they are as they
     /// were, or there were none.
     pub programs: Option<Replacement>,
+    /// What became of what interfaces leave to their drivers; `None` when that is as it
+    /// was.
+    pub offloading: Option<Offloading>,
     /// Time for looking, planning, doing and looking again.
     pub took: Duration,
 }
@@ -273,10 +291,10 @@ fn try_converge(
     let found = survey_for(store, lab)?;
     let wanted = plan::desired(lab, settings, &found.state)?;
     let steps = plan::diff(&wanted, &found.state)?;
-    let programs = Replacement::of(&steps);
+    let (programs, offloading) = (Replacement::of(&steps), Offloading::of(&steps));
     let took = Duration::ZERO;
     if steps.is_empty() {
-        return Ok(Converged { survey: found, steps: 0, programs, took });
+        return Ok(Converged { survey: found, steps: 0, programs, offloading, took });
     }
     let opened = found.namespaces.iter();
     let adopted = opened.filter(|(_, opened)| opened.adopted);
@@ -285,7 +303,7 @@ fn try_converge(
     match settle(store, &wanted, found, steps, oversight) {
         Ok((mut survey, steps)) => {
             moved::announce(&before.objects, &mut survey)?;
-            Ok(Converged { survey, steps, programs, took })
+            Ok(Converged { survey, steps, programs, offloading, took })
         }
         Err(cause) => {
             let cause = Box::new(cause);
@@ -386,6 +404,7 @@ fn restorable(before: &State, now: &State, adopted: &HashMap<Name, NetNs>) -> Ob
                 Object::Port(_) => has(Key::Datapath),
                 Object::Address(address) => address.ours,
                 Object::Folder(_)
+                | Object::Offloads(_)
                 | Object::Vlans(_)
                 | Object::Uplink(_)
                 | Object::Up(_)

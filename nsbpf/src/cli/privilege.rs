@@ -1,6 +1,8 @@
 //! What the process and the kernel must be able to do, checked before anything
 //! is touched.
 
+use std::collections::BTreeSet;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -18,14 +20,20 @@ const NEEDED: [(CapabilitySet, &str, &str); 2] = [
 
 /// Fails unless this process may build that lab and the kernel runs the eBPF that
 /// it takes; lifts the process's limits.
-pub(super) fn prepare_for(store: &Store, ingress: Option<IngressHook>) -> Result<(), Unsupported> {
+pub(super) fn prepare_for(
+    store: &Store,
+    hooks: Option<&BTreeSet<IngressHook>>,
+) -> Result<(), Unsupported> {
     prepare()?;
-    let Some(ingress) = ingress else { return Ok(()) };
+    let Some(hooks) = hooks else { return Ok(()) };
     // Trying loads something. What the lab has loaded already proves as much, and
     // a lab that is up as wanted sees no write at all.
     let loaded = datapath::observe(store).map(|(datapath, _)| datapath.ingress);
-    if loaded.is_none_or(|loaded| !loaded.contains(&ingress)) {
-        datapath::probe(ingress)?;
+    if loaded.is_none() && hooks.is_empty() {
+        datapath::probe(IngressHook::default())?;
+    }
+    for hook in hooks.difference(&loaded.unwrap_or_default()) {
+        datapath::probe(*hook)?;
     }
     Ok(())
 }

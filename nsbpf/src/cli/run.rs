@@ -68,7 +68,7 @@ impl Run {
             let message = "`run` shows counters, which `--hook none` leaves out: use `up` instead";
             return Err(Usage(message.to_owned()).into());
         }
-        privilege::prepare_for(&Store::new(&lab.name), ingress)?;
+        privilege::prepare_for(&Store::new(&lab.name), self.settings.hooks(&lab).as_ref())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -130,15 +130,19 @@ impl Run {
     ) -> anyhow::Result<()> {
         let settings = self.settings.settings(store)?;
         let (flag, shared_lab, shared_store) = (interrupt.flag(), Arc::clone(lab), store.clone());
-        let Converged { survey, steps: _, programs: _, took } = spawn_blocking(move || {
-            let progress = Progress::new(flag);
-            apply::converge(&shared_store, &shared_lab, &settings, &progress)
-        })
-        .await
-        .map_err(panicked)??;
+        let Converged { survey, steps: _, programs: _, offloading, took } =
+            spawn_blocking(move || {
+                let progress = Progress::new(flag);
+                apply::converge(&shared_store, &shared_lab, &settings, &progress)
+            })
+            .await
+            .map_err(panicked)??;
         store.write_lab_source(source)?;
         let up_since = Instant::now();
         screen.say(format!("{} is up after {}: {}", lab.name, millis(took), size(lab)));
+        if let Some(offloading) = offloading {
+            screen.say(format!("{}: {offloading}", lab.name));
+        }
         let pingers = tokio::select! {
             pingers = start_pingers(lab, &survey.namespaces) => pingers?,
             () = interrupt.wished() => return Ok(()),

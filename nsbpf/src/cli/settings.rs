@@ -1,12 +1,15 @@
 //! What a lab is brought up with, besides what it says.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use nsbpf_common::stats::Way;
 
 use super::exit::Unsupported;
 use crate::apply::{self, Wish};
 use crate::datapath::OBJECT_DIGEST;
-use crate::plan::{DEFAULT_FLOWS, Settings};
+use crate::lab::Lab;
+use crate::plan::{DEFAULT_FLOWS, Settings, ingress_hooks};
 use crate::state::{Attach, IngressHook};
 use crate::store::Store;
 
@@ -73,6 +76,11 @@ impl SettingsArgs {
             HookArg::XdpGeneric => Some(IngressHook::XdpGeneric),
             HookArg::None => None,
         }
+    }
+
+    /// Where packets of a lab's interfaces meet the datapath; `None` without one.
+    pub(super) fn hooks(&self, lab: &Lab) -> Option<BTreeSet<IngressHook>> {
+        self.ingress().map(|hook| ingress_hooks(lab, hook, self.fastpath))
     }
 
     /// Whether the kernel half is to log.

@@ -25,7 +25,7 @@ impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let (lab, source) = lab_file::read_with_source(&self.lab)?;
         let store = Store::new(&lab.name);
-        privilege::prepare_for(&store, self.settings.ingress())?;
+        privilege::prepare_for(&store, self.settings.hooks(&lab).as_ref())?;
         let lock = store.lock_in_turn()?;
         let settings = self.settings.settings(&store)?;
         let name = lab.name.clone();
@@ -40,7 +40,7 @@ impl Up {
         if converged.is_err() {
             lock.retire();
         }
-        let Converged { survey: _, steps, programs, took } = converged?;
+        let Converged { survey: _, steps, programs, offloading, took } = converged?;
         let took = millis(took);
         if steps == 0 {
             say(&format!("{name} is up already: nothing to change ({took})"))?;
@@ -49,6 +49,9 @@ impl Up {
         }
         if let Some(programs) = programs {
             say(&format!("{name}: {programs}"))?;
+        }
+        if let Some(offloading) = offloading {
+            say(&format!("{name}: {offloading}"))?;
         }
         Ok(())
     }

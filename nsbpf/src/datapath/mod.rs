@@ -103,7 +103,7 @@ pub enum DatapathError {
     XdpTaken,
     /// A program of XDP sees a frame that is one piece of memory.
     #[error(
-        "the MTU of its interface is more than fits into a page with what XDP needs there (about 3,500 bytes where pages have 4,096): give the interface a smaller `mtu`, or use the tc hook (`--hook tc`)"
+        "the MTU of its interface is more than fits into a page with what XDP needs there (about 3,500 bytes where pages have 4,096): give it, or its bridge, a smaller `mtu`, or leave XDP out (`--fastpath peer`, `--hook tc`, or the interface's own `fastpath`)"
     )]
     XdpMtu,
     /// The kernel does not tell how long programs run.

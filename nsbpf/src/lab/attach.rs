@@ -6,6 +6,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::bridge::{self, DEFAULT_VLAN, POSSIBLE_VLANS};
 use super::problem::{Problem, nearest_if_seen};
+use super::queues::{self, DEFAULT_QUEUES};
 use super::spec::InterfaceSpec;
 use super::{Attachment, DEFAULT_MTU, InterfaceId, InterfaceName, MAX_BRIDGE_PORTS, Port, Vlans};
 
@@ -17,10 +18,11 @@ pub(super) struct Draft<'a> {
     pub(super) spec: &'a InterfaceSpec,
 }
 
-/// What an interface is attached to, and the MTU along that.
+/// What an interface is attached to, and the MTU and the queues of that.
 pub(super) struct Attached {
     pub(super) attachment: Attachment,
     pub(super) mtu: u32,
+    pub(super) queues: u16,
 }
 
 /// Finds what each interface is attached to; `None` where that is nothing.
@@ -36,6 +38,7 @@ pub(super) fn check(
     let mut attached = Vec::with_capacity(drafts.len());
     for (place, draft) in drafts.iter().enumerate() {
         let mtu = bridge::mtu(draft.spec.mtu.as_ref(), problems);
+        let queues = queues::check(draft.spec.queues.as_ref(), problems);
         attached.push(match (&draft.spec.bridge, peers.get(&place)) {
             (Some(typed), None) => {
                 let known = by_name.contains_key(typed.value.as_str());
@@ -46,13 +49,16 @@ pub(super) fn check(
                 }
                 // What cannot be takes no memory: each port may be in 4,094 VLANs.
                 let fits = *ports <= MAX_BRIDGE_PORTS;
-                fits.then(|| port(draft, typed, mtu, &by_name, problems)).flatten()
+                let (said, bridges) = ((mtu, queues), &by_name);
+                fits.then(|| port(draft, typed, said, bridges, problems)).flatten()
             }
             (None, Some(other)) => {
                 let other = &drafts[*other];
                 refuse_port_keys(draft, problems);
                 let mtu = pair_mtu(draft, mtu, other, problems);
-                Some(Attached { attachment: Attachment::Peer(other.id.clone()), mtu })
+                let queues = queues::of_pair(draft, queues, other, problems);
+                let attachment = Attachment::Peer(other.id.clone());
+                Some(Attached { attachment, mtu, queues })
             }
             (Some(typed), Some(_)) => {
                 let title = format!("{} is on a bridge and has a peer", draft.id);
@@ -144,7 +150,7 @@ fn pair_mtu(
 fn port(
     draft: &Draft<'_>,
     typed: &Spanned<String>,
-    mtu: Option<u32>,
+    (mtu, queues): (Option<u32>, Option<u16>),
     bridges: &BTreeMap<&str, &bridge::Draft>,
     problems: &mut Vec<Problem>,
 ) -> Option<Attached> {
@@ -171,7 +177,8 @@ fn port(
     let vlans = vlans(draft, &bridge.name, bridge.vlan.is_some(), problems);
     let isolated = draft.spec.isolated.as_ref().is_some_and(|isolated| isolated.value);
     let port = Port { bridge: bridge.name.clone(), vlans, isolated };
-    Some(Attached { attachment: Attachment::Port(port), mtu: bridge.mtu })
+    let queues = queues.unwrap_or(DEFAULT_QUEUES);
+    Some(Attached { attachment: Attachment::Port(port), mtu: bridge.mtu, queues })
 }
 
 /// The VLANs of a port: an access port has one, a trunk several.

@@ -49,7 +49,7 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         members.iter().filter(router).map(|member| &member.name).collect();
     let mut interfaces: HashMap<Name, Vec<Interface>> = HashMap::new();
     for ((draft, attached), addresses) in drafts.iter().zip(attached).zip(addresses) {
-        let Some(Attached { attachment, mtu }) = attached else { continue };
+        let Some(Attached { attachment, mtu, queues }) = attached else { continue };
         let router = routers.contains(&draft.id.namespace);
         let guard = guard::check(draft.spec.guard.as_ref(), &draft.id, router, &mut problems);
         interfaces.entry(draft.id.namespace.clone()).or_default().push(Interface {
@@ -57,6 +57,7 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
             attachment,
             mac: draft.mac,
             mtu,
+            queues,
             addresses,
             up: draft.spec.up.unwrap_or(true),
             guard,

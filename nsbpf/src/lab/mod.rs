@@ -15,6 +15,7 @@ mod guard;
 mod mac;
 mod name;
 mod problem;
+mod queues;
 mod route;
 mod schema;
 mod segment;
@@ -138,6 +139,8 @@ pub struct Interface {
     pub mac: Option<[u8; 6]>,
     /// Largest packet, in bytes, Ethernet header not counted: 68 to 65,535.
     pub mtu: u32,
+    /// Queues of its veth pair, of each kind and at each end: 1 to 64.
+    pub queues: u16,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
     /// Whether it is up.

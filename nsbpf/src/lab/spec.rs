@@ -14,9 +14,10 @@ use serde_saphyr::{Error, Location, Spanned};
 use super::DEFAULT_MTU;
 use super::bridge::{DEFAULT_FORWARD_DELAY, DEFAULT_VLAN};
 use super::problem::{Problem, nearest};
+use super::queues::DEFAULT_QUEUES;
 use super::schema::kind::{
     AddressText, ContainerText, Count, FastPathText, ForwardDelay, GatewayText, GuardText,
-    InterfaceNameText, MacText, Mtu, NameText, NetnsText, PeerText, Pid, Port, SubnetText,
+    InterfaceNameText, MacText, Mtu, NameText, NetnsText, PeerText, Pid, Port, Queues, SubnetText,
     SysctlNameText, SysctlValue, Text, Vlan, VlanRange, WordsText,
 };
 use super::schema::{self, Mapping};
@@ -210,6 +211,11 @@ pub(super) struct InterfaceSpec {
     /// 1500 if not said.
     #[schemars(with = "Option<Mtu>")]
     pub(super) mtu: Option<Spanned<u32>>,
+    /// Queues for sending and for receiving, at each end of the veth pair: on as many processors
+    /// at once XDP handles what the interface sends, and the namespace what it is sent. 1 to 64;
+    /// of a pair one end says it. Another number makes the pair anew. 1 if not said.
+    #[schemars(with = "Option<Queues>", extend("default" = DEFAULT_QUEUES))]
+    pub(super) queues: Option<Spanned<u16>>,
     /// IPv4 and IPv6 addresses with their prefix lengths; a subnet's own address hands out the
     /// next one that is free. They work at once, without duplicate address detection.
     #[serde(default)]

@@ -271,6 +271,14 @@ fn what_cannot_be_wired() {
             "the MTU is 1400 here and 1500 at b/e",
         ),
         (
+            "namespaces: { a: { interfaces: { e: { peer: b/e, queues: 2 } } }, b: { interfaces: { e: { queues: 3 } } } }",
+            "there are 2 queues here and 3 at b/e; both ends of a pair have as many",
+        ),
+        (
+            "bridges: { br0: {} }\nnamespaces: { a: { interfaces: { e: { bridge: br0, queues: 65 } } } }",
+            "65 queues are not possible; 1 to 64 here",
+        ),
+        (
             "namespaces: { a: { interfaces: { e: { peer: b/e, vlan: 3 } } }, b: { interfaces: { e: {} } } }",
             "`vlan` is of a bridge's port, and a/e has a peer",
         ),
@@ -412,6 +420,22 @@ fn what_is_handed_out_is_apart_from_what_is_written() {
             "z/e 10.0.0.5/29"
         ]
     );
+}
+
+#[test]
+fn both_ends_of_a_pair_have_the_queues_that_one_says() {
+    let queues = |one: &str, other: &str| {
+        let text = format!(
+            "name: q\nbridges: {{ b: {{}} }}\nnamespaces:\n  \
+             a: {{ interfaces: {{ e: {{ peer: c/e{one} }}, f: {{ bridge: b{other} }} }} }}\n  \
+             c: {{ interfaces: {{ e: {{}} }} }}\n"
+        );
+        let lab = Lab::parse(&text, "test").unwrap();
+        lab.interfaces().map(|(_, one)| one.queues).collect::<Vec<_>>()
+    };
+    assert_eq!(queues("", ""), [1, 1, 1]);
+    assert_eq!(queues(", queues: 4", ", queues: 64"), [4, 64, 4]);
+    assert_eq!(queues(", queues: ", ", queues: 1"), [1, 1, 1]);
 }
 
 #[test]

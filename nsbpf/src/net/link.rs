@@ -43,6 +43,8 @@ pub struct Link {
     pub up: bool,
     /// Interface index of the other end of a veth pair; 0 for other links.
     pub peer: u32,
+    /// Queues for sending.
+    pub queues: u32,
     /// Whether its bridge floods multicast out of it; `false` for no bridge's port.
     pub multicast_flood: bool,
     /// Whether its bridge lets it reach only ports that are not isolated.
@@ -124,7 +126,8 @@ pub enum FarEnd<'a> {
     In(&'a NetNs),
 }
 
-/// Creates a veth pair, each end in its place, both of them down. (Moving an end
+/// Creates a veth pair, each end in its place and with as many queues of each kind, both
+/// of them down. How many there can be is fixed then. (Moving an end
 /// afterwards would wait for the kernel's RCU, some 16 ms a move.)
 ///
 /// The namespaces must stay open until the request was sent.
@@ -134,9 +137,14 @@ pub fn create_veth(
     place: FarEnd<'_>,
     near: &Birth<'_>,
     namespace: &NetNs,
+    queues: u32,
 ) -> Request {
+    let sending = LinkAttribute::NumTxQueues(queues);
+    let receiving = LinkAttribute::NumRxQueues(queues);
     let near = near
         .apply(LinkMessageBuilder::<LinkUnspec>::new())
+        .append_extra_attribute(sending.clone())
+        .append_extra_attribute(receiving.clone())
         .setns_by_fd(namespace.as_fd().as_raw_fd())
         .build();
     let builder = far.apply(LinkMessageBuilder::<LinkVeth>::new(far.name, ""));
@@ -144,7 +152,10 @@ pub fn create_veth(
         FarEnd::Port(controller) => builder.controller(controller),
         FarEnd::In(namespace) => builder.setns_by_fd(namespace.as_fd().as_raw_fd()),
     };
-    let builder = builder.set_info_data(InfoData::Veth(InfoVeth::Peer(near)));
+    let builder = builder
+        .append_extra_attribute(sending)
+        .append_extra_attribute(receiving)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(near)));
     Request::create(RouteNetlinkMessage::NewLink(builder.build()))
 }
 
@@ -233,6 +244,15 @@ pub fn list(netlink: &mut Netlink) -> Result<Vec<Link>, NetlinkError> {
     Ok(dump.into_iter().filter_map(parse).collect())
 }
 
+/// Whether a link is up, as far as an administrator says.
+pub fn is_up(netlink: &mut Netlink, ifindex: u32) -> Result<bool, NetlinkError> {
+    let mut query = LinkMessage::default();
+    query.header.index = ifindex;
+    query.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let answer = netlink.get(RouteNetlinkMessage::GetLink(query))?;
+    parse(answer).map(|link| link.up).ok_or(NetlinkError::Unexpected("link"))
+}
+
 fn set(builder: LinkMessageBuilder<LinkUnspec>) -> Request {
     Request::change(RouteNetlinkMessage::SetLink(builder.build()))
 }
@@ -252,6 +272,7 @@ fn parse(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::IfAlias(alias) => link.alias = alias,
             LinkAttribute::Address(mac) => link.mac = mac,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::NumTxQueues(queues) => link.queues = queues,
             LinkAttribute::Link(peer) => link.peer = peer,
             LinkAttribute::Controller(controller) => link.controller = controller,
             LinkAttribute::Group(group) => link.group = group,

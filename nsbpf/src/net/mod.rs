@@ -6,12 +6,15 @@
 //! many requests in one system call.
 
 pub mod address;
+mod attribute;
 pub mod carrier;
+mod channel;
 pub mod container;
 pub mod echo;
 pub mod enter;
 pub mod features;
 pub mod filter;
+mod genetlink;
 pub mod gro;
 pub mod host_forwarding;
 pub mod icmp;
@@ -22,6 +25,7 @@ pub mod netns;
 mod nfnetlink;
 pub mod nftables;
 pub mod nsid;
+pub mod offload;
 pub mod route;
 pub mod socket;
 pub(crate) mod sysctl;

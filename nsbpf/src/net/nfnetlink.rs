@@ -1,7 +1,5 @@
-//! nf_tables over a netfilter netlink socket (nfnetlink): messages, their
-//! attributes, dumps and batches.
+//! nf_tables over a netfilter netlink socket (nfnetlink): messages, dumps and batches.
 
-pub(super) mod attribute;
 pub(super) mod connection;
 
 use rustix::io::Errno;

@@ -100,6 +100,8 @@ pub struct InterfaceReport {
     pub mac: Option<String>,
     /// Largest packet, in bytes; `None` when it is not there.
     pub mtu: Option<u32>,
+    /// Queues of its veth pair, of each kind and at each end.
+    pub queues: u32,
     /// Whether it is up.
     pub up: bool,
     /// All of its addresses, the kernel's own included.
@@ -275,6 +277,7 @@ fn interface(id: &InterfaceId, number: u16, veth: &Veth, state: &State) -> Inter
         isolated,
         mac: own_end.map(|end| end.mac.map(|byte| format!("{byte:02x}")).join(":")),
         mtu: own_end.map(|end| end.mtu),
+        queues: veth.queues,
         up: state.objects.contains_key(&Key::Up(id.clone())),
         addresses: addresses(&of, state),
         hooks: [

@@ -1,6 +1,7 @@
 //! What the kernel should have for a lab.
 
 mod number;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,13 +11,15 @@ use nsbpf_common::port::{self, Slot};
 use nsbpf_common::stats::Way;
 
 use super::PlanError;
-use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name, SysctlName};
+use crate::lab::{self, Attachment, InterfaceId, InterfaceName, Lab, LinkId, Name};
 use crate::state::{
     Address, Adopted, Attach, Bridge, BridgeOptions, BridgePort, Datapath, Device, End, Far, Flood,
-    Guard, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Peer, Place,
-    Port, PortVlans, Route, State, Switches, Sysctl, Tagging, Up, Uplink, Veth,
+    Guard, Hook, HookPoint, IngressHook, Key, Netns, NetnsProgress, Object, Objects, Offloads,
+    Peer, Place, Port, PortVlans, Route, State, Switches, Sysctl, Tagging, Up, Uplink, Veth,
 };
 use number::Numbers;
+use way::Asked;
+pub use way::ingress_hooks;
 
 /// Ports that a datapath has room for at least: a lab that grows a little keeps
 /// its maps, and so its counters.
@@ -44,39 +47,9 @@ pub struct Settings {
 pub const DEFAULT_FLOWS: u32 = 1 << 16;
 
 impl Settings {
-    /// The way of an interface's packets, and where they meet the datapath. Only
-    /// packets that go over a bridge can pass it by; and a way that is asked for says
-    /// where that can be done.
-    fn way(&self, hook: IngressHook, lab: &Lab, interface: &lab::Interface) -> (Way, IngressHook) {
-        if matches!(interface.attachment, Attachment::Peer(_)) {
-            return (Way::Bridge, hook);
-        }
-        let default = if hook == IngressHook::Tc { Way::Peer } else { Way::Bridge };
-        let asked = interface.fastpath.or(self.fastpath).or(lab.fastpath);
-        match (asked.unwrap_or(default), hook) {
-            (way @ (Way::Redirect | Way::Peer), _) => (way, IngressHook::Tc),
-            (Way::Xdp, IngressHook::Tc) => (Way::Xdp, IngressHook::Xdp),
-            (way, hook) => (way, hook),
-        }
-    }
-
-    /// Whether packets pass the stack of a namespace by that forwards them. A packet that
-    /// does leaves by tc ingress of the next port, so that all of them have that.
-    fn replays_routes_of(&self, lab: &Lab, namespace: &Name) -> bool {
-        let Some(namespace) = lab.namespaces.iter().find(|one| one.name == *namespace) else {
-            return false;
-        };
-        let forwards = |name: &str| {
-            let name = SysctlName::new(name);
-            name.and_then(|name| namespace.sysctls.get(&name)).is_some_and(|value| value == "1")
-        };
-        let is_fast = |interface: &lab::Interface| {
-            let way = self.ingress.map(|hook| self.way(hook, lab, interface).0);
-            matches!(way, Some(Way::Redirect | Way::Peer))
-        };
-        (forwards("net/ipv4/ip_forward") || forwards("net/ipv6/conf/all/forwarding"))
-            && namespace.interfaces.len() > 1
-            && namespace.interfaces.iter().all(is_fast)
+    /// What is asked for about packets; `None` for no datapath.
+    fn asked(&self) -> Option<Asked> {
+        self.ingress.map(|hook| Asked { hook, fastpath: self.fastpath })
     }
 }
 
@@ -115,7 +88,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         desired.settings_and_routes(namespace, state);
     }
     desired.uplink();
-    if let Some(ingress) = settings.ingress {
+    if let Some(asked) = settings.asked() {
         let highest = ports.values().copied().max().map_or(0, u32::from);
         let mut port_capacity = (highest + 1).next_power_of_two().max(MIN_CAPACITY);
         if let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) {
@@ -124,30 +97,29 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         desired.add(Object::Datapath(Datapath {
             abi: ABI_VERSION,
             object: settings.object.clone(),
-            ingress: lab.interfaces().map(|(_, one)| settings.way(ingress, lab, one).1).collect(),
+            ingress: asked.hooks(lab),
             attach: settings.attach,
             log: settings.log,
             port_base: slot.base(),
             port_capacity,
             flows: settings.flows,
             switches: Switches {
-                fast_paths: lab
-                    .interfaces()
-                    .any(|(_, one)| settings.way(ingress, lab, one).0 != Way::Bridge),
-                routes: lab.namespaces.iter().any(|one| settings.replays_routes_of(lab, &one.name)),
+                fast_paths: lab.interfaces().any(|(_, one)| asked.way(lab, one).0 != Way::Bridge),
+                routes: lab.namespaces.iter().any(|one| asked.replays_routes_of(lab, &one.name)),
                 ..switches(lab)
             },
             settled: true,
         }));
-        let by_xdp: BTreeSet<&InterfaceName> = lab
-            .interfaces()
-            .filter(|(_, one)| settings.way(ingress, lab, one).0 == Way::Xdp)
-            .filter_map(|(_, one)| one.bridge())
-            .collect();
+        let by_xdp = asked.by_xdp(lab);
         for (id, interface) in lab.interfaces() {
-            let way = settings.way(ingress, lab, interface).0;
+            let (way, hook) = asked.way(lab, interface);
             let takes_xdp = interface.bridge().is_some_and(|bridge| by_xdp.contains(bridge));
             desired.port(&id, interface, &ports, (way, takes_xdp));
+            // Generic XDP has whole packets of the stack's before it.
+            if asked.hook != IngressHook::XdpGeneric {
+                let sends = (way, hook) == (Way::Xdp, IngressHook::Xdp);
+                desired.offloads(&id, sends, takes_xdp);
+            }
         }
     }
     Ok(desired.objects)
@@ -259,7 +231,8 @@ impl Desired<'_> {
                 })
             }
         };
-        let veth = Veth { id: id.clone(), number, near, far };
+        let queues = interface.queues.into();
+        let veth = Veth { id: id.clone(), number, queues, near, far };
         for (id, _) in veth.ports() {
             self.links.insert(id.clone(), veth.clone());
         }
@@ -274,17 +247,17 @@ impl Desired<'_> {
             let (of, device) = (of.clone(), device.clone());
             self.add(Object::Address(address_of(of, device, *address)));
         }
-        if let Some(ingress) = settings.ingress {
+        if let Some(asked) = settings.asked() {
             // Without a bridge what came in has arrived.
             let egress = match interface.attachment {
                 Attachment::Port(_) => Some(HookPoint::TcEgress),
                 Attachment::Peer(_) => None,
             };
-            let (_, ingress) = settings.way(ingress, self.lab, interface);
+            let (_, ingress) = asked.way(self.lab, interface);
             for point in [HookPoint::ingress(ingress)].into_iter().chain(egress) {
                 self.hook(id, &behind, point, settings);
             }
-            if settings.replays_routes_of(self.lab, &id.namespace) {
+            if asked.replays_routes_of(self.lab, &id.namespace) {
                 for point in [HookPoint::RouteIngress, HookPoint::RouteEgress] {
                     self.hook(id, &device, point, settings);
                 }
@@ -350,6 +323,16 @@ impl Desired<'_> {
             takes_xdp: place.filter(|_| takes_xdp),
             guard,
         }));
+    }
+
+    /// What an interface may leave to its driver where XDP is around.
+    fn offloads(&mut self, id: &InterfaceId, sends_finished: bool, receives_by_napi: bool) {
+        let Some(veth) = self.links.get(id) else { return };
+        if !sends_finished && !receives_by_napi {
+            return;
+        }
+        let (id, device, port) = (id.clone(), veth.device_of(id), veth.device_behind(id).place);
+        self.add(Object::Offloads(Offloads { id, device, port, sends_finished, receives_by_napi }));
     }
 
     /// The MAC address of an interface, which the lab says or which follows from

@@ -1,6 +1,7 @@
 //! The steps from what is to what should be: a pure function of the two.
 
 mod desired;
+mod offloading;
 mod replacement;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,8 @@ use crate::state::{
     Owner, Place, Route, State, Stray, Veth,
 };
 
-pub use desired::{DEFAULT_FLOWS, Settings, desired};
+pub use desired::{DEFAULT_FLOWS, Settings, desired, ingress_hooks};
+pub use offloading::Offloading;
 pub use replacement::Replacement;
 
 /// One step.
@@ -286,9 +288,10 @@ fn alters(from: &Object, to: &Object) -> bool {
                 && !widens(end, &to.end)
         }
         (Object::Veth(from), Object::Veth(to)) => {
-            let Veth { id: _, number, near, far } = from;
+            let Veth { id: _, number, queues, near, far } = from;
             let name = |veth: &Veth| veth.near.as_ref().map(|end| end.name.clone());
             *number == to.number
+                && *queues == to.queues
                 && near.as_ref().map(|end| end.name.clone()) == name(to)
                 && alters_far(far, &to.far)
         }
@@ -298,6 +301,7 @@ fn alters(from: &Object, to: &Object) -> bool {
         (Object::Route(_), Object::Route(_))
         | (Object::Sysctl(_), Object::Sysctl(_))
         | (Object::Vlans(_), Object::Vlans(_))
+        | (Object::Offloads(_), Object::Offloads(_))
         | (Object::Flood(_), Object::Flood(_))
         | (Object::Uplink(_), Object::Uplink(_)) => true,
         _ => false,

@@ -64,6 +64,9 @@ fn any_lab_becomes_any_other() {
         ROUTER.replace("name: router", "name: quickstart"),
         ROUTER.replace("name: router", "name: quickstart").replace("router: true", "router: false"),
         QUICKSTART.replace("br0: {}", "br0: { mtu: 9000 }"),
+        QUICKSTART.replace("bridge: br0", "bridge: br0\n        queues: 4"),
+        format!("{QUICKSTART}fastpath: xdp\n"),
+        QUICKSTART.replace("[10.0.0.1/24]", "[10.0.0.1/24]\n        fastpath: xdp"),
         format!("{QUICKSTART}      eth1: {{ bridge: br0 }}\n  vnet2: {{}}\n"),
     ];
     for from in &labs {
@@ -267,4 +270,56 @@ fn slots_step_aside() {
     let lab = Lab::parse(QUICKSTART, "lab.yaml").unwrap();
     let error = desired(&lab, &settings(IngressHook::Tc), &full).unwrap_err();
     assert_eq!(error, PlanError::NoSlot(0x7fff));
+}
+
+/// What each interface of a lab has to do itself: who sends by XDP, and who is sent to.
+#[test]
+fn offloads_are_off_where_xdp_is_around() {
+    let one = QUICKSTART.replace("[10.0.0.1/24]", "[10.0.0.1/24]\n        fastpath: xdp");
+    let all = format!("{QUICKSTART}fastpath: xdp\n");
+    let elsewhere = format!("{one}  vnet2: {{ interfaces: {{ eth0: {{ bridge: br1 }} }} }}\n")
+        .replace("br0: {}", "br0: {}\n  br1: {}");
+    for (source, ingress, expected) in [
+        (QUICKSTART, IngressHook::Tc, &[][..]),
+        (QUICKSTART, IngressHook::Xdp, &[]),
+        (&all, IngressHook::Tc, &[("vnet0/eth0", true, true), ("vnet1/eth0", true, true)]),
+        (&all, IngressHook::XdpGeneric, &[]),
+        (&one, IngressHook::Tc, &[("vnet0/eth0", true, true), ("vnet1/eth0", false, true)]),
+        (&elsewhere, IngressHook::Tc, &[("vnet0/eth0", true, true), ("vnet1/eth0", false, true)]),
+    ] {
+        let wanted = wanted(source, ingress, &State::default());
+        let offloads: Vec<_> = wanted
+            .values()
+            .filter_map(|object| match object {
+                Object::Offloads(it) => {
+                    Some((it.id.to_string(), it.sends_finished, it.receives_by_napi))
+                }
+                _ => None,
+            })
+            .collect();
+        let expected =
+            expected.iter().map(|(id, sends, receives)| (id.to_string(), *sends, *receives));
+        assert_eq!(offloads, expected.collect::<Vec<_>>(), "{source} {ingress:?}");
+    }
+}
+
+#[test]
+fn it_is_said_when_offloads_go_and_when_they_are_back() {
+    let all = format!("{QUICKSTART}fastpath: xdp\n");
+    let one = QUICKSTART.replace("[10.0.0.1/24]", "[10.0.0.1/24]\n        fastpath: xdp");
+    let said = |from: &str, to: &str| {
+        let state = if from.is_empty() { State::default() } else { up(from, IngressHook::Tc) };
+        let steps = diff(&wanted(to, IngressHook::Tc, &state), &state).unwrap();
+        Offloading::of(&steps)
+    };
+    let changed = |off, back| Some(Offloading { off, back });
+    assert_eq!(said("", QUICKSTART), None);
+    assert_eq!(said("", &all), changed(2, 0));
+    assert_eq!(said(&all, &all), None);
+    assert_eq!(said(&all, &one), changed(0, 1));
+    assert_eq!(said(&one, &all), changed(1, 0));
+    assert_eq!(said(&all, QUICKSTART), changed(0, 2));
+    // They go with their interface.
+    assert_eq!(said(&all, "name: quickstart\nnamespaces: { vnet0: {} }\n"), None);
+    assert!(changed(1, 2).unwrap().to_string().contains("on 1 interface, as XDP needs it"));
 }

@@ -85,6 +85,8 @@ pub struct Veth {
     pub id: InterfaceId,
     /// The port number of that interface in the lab's slot.
     pub number: u16,
+    /// Queues for sending, and as many for receiving, at each end.
+    pub queues: u32,
     /// The end in the namespace; `None` when it is not there.
     pub near: Option<End>,
     /// The other end.

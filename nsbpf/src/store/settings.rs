@@ -2,11 +2,10 @@
 //! a namespace, there only for those that have any.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 
-use super::{Store, StoreError, failed, if_there};
+use super::note::{read_note, write_note};
+use super::{Store, StoreError};
 use crate::lab::{Name, SysctlName};
 
 impl Store {
@@ -15,13 +14,11 @@ impl Store {
         &self,
         namespace: &Name,
     ) -> Result<BTreeMap<SysctlName, String>, StoreError> {
-        let path = self.settings_file(namespace.as_str());
-        let text = if_there(fs::read_to_string(&path)).map_err(failed("read", &path))?;
-        let Some(text) = text else { return Ok(BTreeMap::new()) };
-        let noted: BTreeMap<String, String> =
-            serde_json::from_str(&text).map_err(io::Error::from).map_err(failed("read", &path))?;
+        let noted: Option<BTreeMap<String, String>> =
+            read_note(&self.settings_file(namespace.as_str()))?;
         Ok(noted
             .into_iter()
+            .flatten()
             .filter_map(|(name, value)| Some((SysctlName::new(&name)?, value)))
             .collect())
     }
@@ -32,23 +29,9 @@ impl Store {
         namespace: &Name,
         settings: &BTreeMap<SysctlName, String>,
     ) -> Result<(), StoreError> {
-        let path = self.settings_file(namespace.as_str());
-        if settings.is_empty() {
-            return if_there(fs::remove_file(&path)).map_err(failed("remove", &path)).map(drop);
-        }
-        let folder = self.folder().join("settings");
-        if !folder.is_dir() {
-            fs::create_dir(&folder).map_err(failed("create", &folder))?;
-        }
         let noted: BTreeMap<&str, &String> =
             settings.iter().map(|(name, value)| (name.as_str(), value)).collect();
-        let text = serde_json::to_string(&noted)
-            .map_err(io::Error::from)
-            .map_err(failed("write", &path))?;
-        // Whole or not at all. Its name is no namespace's.
-        let new = folder.join(".new");
-        fs::write(&new, text).map_err(failed("write", &new))?;
-        fs::rename(&new, &path).map_err(failed("rename", &new))
+        write_note(&self.settings_file(namespace.as_str()), (!noted.is_empty()).then_some(&noted))
     }
 
     pub(super) fn settings_file(&self, namespace: &str) -> PathBuf {

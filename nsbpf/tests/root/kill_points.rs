@@ -25,7 +25,7 @@ use crate::Test;
 use crate::command::{Done, run};
 use crate::leaks::Before;
 use crate::tracer::{Traced, trace_until};
-use crate::world::{ip, ip_json};
+use crate::world::{ip, ip_json, reaches};
 use state::{comes_to, settled};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -43,6 +43,14 @@ pub(crate) const TESTS: &[Test] = &[
         moved_up(&["--attach", "tcx"], &["--attach", "clsact"])
     }),
     ("kill_points::up_goes_on_after_a_killed_replacement", replaced_up),
+    ("kill_points::up_goes_on_after_a_killed_up_by_xdp", xdp_up),
+    ("kill_points::up_goes_on_after_a_killed_change_to_xdp", || {
+        offloads_are_back(&["xdp", "peer"])
+    }),
+    ("kill_points::up_goes_back_after_a_killed_change_to_xdp", || offloads_are_back(&["peer"])),
+    ("kill_points::up_goes_on_after_a_killed_change_from_xdp", || {
+        moved_up(&["--fastpath", "xdp"], &["--fastpath", "peer"])
+    }),
 ];
 
 const NAME: &str = "killed";
@@ -252,7 +260,49 @@ fn switch_up() -> Result<(), Failed> {
     Ok(())
 }
 
-/// From one way to attach to the other, on the same maps.
+/// Whatever a port went through, it takes frames from XDP.
+fn xdp_up() -> Result<(), Failed> {
+    let labs = Labs::new();
+    let lab = ["up", &labs.lab, "--fastpath", "xdp"];
+    up(&lab, "not killed");
+    let expected = [settled()];
+    labs.down("not killed");
+    let nothing = || {};
+    at_each_point(&lab, nothing, |point| {
+        up(&lab, point);
+        comes_to(&expected, point);
+        // The first takes the bridge, which shows the way to those that follow.
+        for number in 0..3 {
+            assert!(reaches("a", "10.0.0.2"), "{point}: ping {number} is lost");
+        }
+        labs.down(point);
+    });
+    Ok(())
+}
+
+/// Wherever a change to XDP was killed, those fast paths lead back to what there was.
+fn offloads_are_back(paths: &[&str]) -> Result<(), Failed> {
+    let labs = Labs::new();
+    let by = |path| ["up", &labs.between, "--fastpath", path];
+    let features = || crate::offloads::of_all("a");
+    up(&by("peer"), "not killed");
+    let peer = features();
+    up(&by("xdp"), "not killed");
+    let xdp = features();
+    assert_ne!(peer, xdp);
+    labs.down("not killed");
+    let before = || up(&by("peer"), "before");
+    at_each_point(&by("xdp"), before, |point| {
+        for path in paths {
+            up(&by(path), point);
+            assert_eq!(features(), if *path == "xdp" { &xdp } else { &peer }.clone(), "{point}");
+        }
+        labs.down(point);
+    });
+    Ok(())
+}
+
+/// From one way to attach, or for packets to travel, to the other, on the same maps.
 fn moved_up(from: &[&str], to: &[&str]) -> Result<(), Failed> {
     let labs = Labs::new();
     let lab = ["up", &labs.between];

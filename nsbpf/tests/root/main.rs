@@ -35,6 +35,7 @@ mod labs;
 mod language;
 mod leaks;
 mod log;
+mod offloads;
 mod programs;
 mod random;
 mod ready;
@@ -72,6 +73,7 @@ fn main() {
         expedite::TESTS,
         foreign::TESTS,
         log::TESTS,
+        offloads::TESTS,
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,
@@ -101,6 +103,7 @@ fn main() {
                 .or_else(|| tables::why_not(name))
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
+                .or_else(|| offloads::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
             match here {

@@ -47,7 +47,7 @@ fn second_up() -> Result<(), Failed> {
     /// last no longer than the process, unless pinned or attached, which is seen.
     const TRIED: [&str; 3] = ["bpf command 0", "bpf command 5", "bpf command 18"];
     let router = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs/05-router.yaml");
-    for settings in [&[][..], &["--hook", "xdp"]] {
+    for settings in [&[][..], &["--hook", "xdp"], &["--fastpath", "xdp"]] {
         let up = [&["up", router], settings].concat();
         let first = trace(&up);
         assert!(first.status.success(), "{}", first.err);

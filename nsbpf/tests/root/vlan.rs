@@ -80,10 +80,12 @@ pub(crate) fn why_not(test: &str) -> Option<&'static str> {
     if !bridge.is_ok_and(|done| done.status.success()) {
         return Some("needs the program bridge of iproute2");
     }
-    why_not_here().or_else(|| {
-        let lacks = test == TRUNK && !KERNEL.devices;
-        lacks.then_some("this kernel has no VLAN devices")
-    })
+    why_not_here().or_else(|| if test == TRUNK { no_devices() } else { None })
+}
+
+/// Why there are no devices that tag.
+pub(crate) fn no_devices() -> Option<&'static str> {
+    (!KERNEL.devices).then_some("this kernel has no VLAN devices")
 }
 
 /// Why there are no VLANs here.

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 
 use nsbpf_common::port::Slot;
+use rustix::io::Errno;
 
 use super::requests::Requests;
 use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::alias::alias;
 use crate::apply::{ApplyError, Cause};
-use crate::lab::{IPV6_MIN_MTU, InterfaceName, LinkId};
+use crate::datapath::DatapathError;
+use crate::lab::{IPV6_MIN_MTU, InterfaceId, InterfaceName, LinkId};
 use crate::net::NetlinkError;
 use crate::net::link::{self, Birth, FarEnd};
 use crate::net::socket::Request;
 use crate::net::sysctl;
 use crate::plan::Step;
-use crate::state::{Bridge, BridgeOptions, Device, End, Far, Object, Place, Veth};
+use crate::state::{Bridge, BridgeOptions, Device, End, Far, HookPoint, Key, Object, Place, Veth};
 
 impl Executor<'_> {
     pub(super) fn add_bridge(&mut self, step: &Step, bridge: &Bridge) -> Result<(), ApplyError> {
@@ -87,6 +89,10 @@ impl Executor<'_> {
                 continue;
             };
             let slot = self.slot(step)?;
+            for (InterfaceId { namespace, interface }, _) in veth.ports() {
+                let forgotten = self.store.forget_former_features(namespace, interface);
+                forgotten.map_err(|error| failed(step, error))?;
+            }
             let end = veth.near.as_ref().ok_or_else(|| impossible(step, "it has one end only"))?;
             let namespace = self.sockets.netns(step, &veth.id.namespace)?;
             let born = birth(end, slot, near.number);
@@ -98,7 +104,11 @@ impl Executor<'_> {
                     let controller = self.controller(step, port.bridge.as_ref())?;
                     let end = birth(&port.end, slot, far.number);
                     let place = FarEnd::Port(controller);
-                    create.push(step, &far.place, link::create_veth(&end, place, &born, namespace));
+                    create.push(
+                        step,
+                        &far.place,
+                        link::create_veth(&end, place, &born, namespace, veth.queues),
+                    );
                     let request = quiet_alias(ifindex, &near_alias, &port.end);
                     finish.push(step, &far.place, request);
                     finish.push(step, &far.place, link::set_multicast_flood(ifindex, false));
@@ -112,7 +122,7 @@ impl Executor<'_> {
                     let place = FarEnd::In(self.sockets.netns(step, &peer.id.namespace)?);
                     // Both namespaces are in the message: one socket will do, and one
                     // system call for many pairs.
-                    let request = link::create_veth(&end, place, &born, namespace);
+                    let request = link::create_veth(&end, place, &born, namespace, veth.queues);
                     create.push(step, &Place::Host, request);
                     let far_alias = alias(lab, &LinkId::Interface(peer.id.clone()));
                     finish.push(step, &far.place, link::set_alias(ifindex, &far_alias));
@@ -149,7 +159,18 @@ impl Executor<'_> {
         if let Some(end) = &veth.near {
             requests.push(step, &near.place, basics(&near, end));
         }
-        requests.send(&mut self.sockets)
+        requests.send(&mut self.sockets).map_err(|error| self.too_wide(step, veth, error))
+    }
+
+    /// Says what the kernel means when it refuses a larger MTU to the peer of a device that
+    /// XDP is at (`veth_xdp_set`, Linux 6.18).
+    fn too_wide(&self, step: &Step, veth: &Veth, error: ApplyError) -> ApplyError {
+        let hook = |(id, _): (&InterfaceId, u16)| Key::Hook(id.clone(), HookPoint::Xdp);
+        let with_xdp = veth.ports().any(|port| self.state.objects.contains_key(&hook(port)));
+        if with_xdp && error.errno() == Some(Errno::INVAL) {
+            return failed(step, DatapathError::XdpMtu);
+        }
+        error
     }
 
     /// Interface index of a bridge; 0 for none.

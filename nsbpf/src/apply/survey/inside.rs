@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use nsbpf_common::port::Slot;
 
 use super::links::Known;
-use super::{Opened, Survey, failed, insert};
+use super::{Opened, Survey, failed, insert, offloads};
 use crate::apply::{ApplyError, Cause};
 use crate::lab::LinkId;
 use crate::net::{Netlink, address, route, sysctl, vlan};
 use crate::state::{Address, Key, Object, Objects, Place, PortVlans, Route};
+use crate::store::Store;
 
 /// Devices of one namespace, by their numbers.
-type Devices<'a> = HashMap<u16, &'a Known>;
+pub(super) type Devices<'a> = HashMap<u16, &'a Known>;
 
 pub(super) fn look(
+    store: &Store,
     slot: Slot,
     devices: &[Known],
     host: &mut Netlink,
@@ -34,6 +36,9 @@ pub(super) fn look(
                 bears(slot, devices, &mut opened.netlink, &mut state.objects)
                     .and_then(|()| routes(slot, devices, opened, &mut state.objects))
                     .and_then(|()| netfilter(devices, opened, &mut state.objects))
+                    .and_then(|()| {
+                        offloads::look(store, slot, (name, devices, opened), &mut state.objects)
+                    })
             }
         };
         look.map_err(failed(&place.to_string()))?;

@@ -217,6 +217,7 @@ impl Assembly {
             let veth = Veth {
                 id: id.clone(),
                 number,
+                queues: link.queues,
                 near: near.as_ref().map(|near| end(&near.link)),
                 far: Far::Port(BridgePort {
                     place,
@@ -289,6 +290,7 @@ impl Assembly {
             let veth = Veth {
                 id: id.clone(),
                 number: number(&near),
+                queues: near.link.queues,
                 near: Some(end(&near.link)),
                 far: Far::Peer(Peer {
                     id: other.clone(),

@@ -4,6 +4,7 @@ mod hooks;
 mod inside;
 mod links;
 mod namespaces;
+mod offloads;
 mod others;
 mod subnets;
 mod uplink;
@@ -87,7 +88,7 @@ pub fn survey(store: &Store) -> Result<Survey, ApplyError> {
     }
     let devices = links::assemble(seen, &mut survey.state);
     hooks::look(store, slot, &devices, &mut host, &mut survey)?;
-    inside::look(slot, &devices, &mut host, &mut survey)?;
+    inside::look(store, slot, &devices, &mut host, &mut survey)?;
     Ok(survey)
 }
 

@@ -9,6 +9,7 @@ use crate::lab::adopt::MAX_CONTAINER_BYTES;
 use crate::lab::bridge::{POSSIBLE_FORWARD_DELAYS, POSSIBLE_MTUS, POSSIBLE_VLANS};
 use crate::lab::count::MAX_NAMESPACES;
 use crate::lab::name::{MAX_BYTES, MAX_INTERFACE_BYTES, RESERVED_INTERFACES};
+use crate::lab::queues::POSSIBLE_QUEUES;
 
 /// Declares a kind of value that stands where its schema is wanted.
 macro_rules! kind {
@@ -204,6 +205,16 @@ kind!(
         "type": "integer",
         "minimum": POSSIBLE_MTUS.start(),
         "maximum": POSSIBLE_MTUS.end(),
+    })
+);
+
+kind!(
+    /// Queues of an interface.
+    Queues,
+    json_schema!({
+        "type": "integer",
+        "minimum": POSSIBLE_QUEUES.start(),
+        "maximum": POSSIBLE_QUEUES.end(),
     })
 );
 

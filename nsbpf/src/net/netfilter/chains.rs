@@ -2,7 +2,7 @@
 //! itself.
 
 use crate::net::NetlinkError;
-use crate::net::nfnetlink::attribute::{Attributes, find, number, text};
+use crate::net::attribute::{Attributes, find, number, text};
 use crate::net::nfnetlink::connection::{Connection, Message, UNSPECIFIED};
 use crate::net::nfnetlink::{
     CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, GET_CHAIN, HOOK_NUMBER, lacks_nftables,

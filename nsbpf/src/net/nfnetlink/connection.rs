@@ -3,17 +3,16 @@
 
 use std::io;
 
-use bytes::BytesMut;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NetlinkDeserializable, NetlinkHeader, NetlinkPayload,
+    NetlinkSerializable,
 };
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
-use rtnetlink::sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
-use super::attribute::{Attributes, number};
-use crate::net::socket::{NetlinkError, refusal, split};
+use crate::net::attribute::{Attributes, number};
+use crate::net::channel::Channel;
+use crate::net::socket::{NetlinkError, refusal};
 
 /// `NFPROTO_INET`: IPv4 and IPv6 in one table.
 pub(in crate::net) const INET: u8 = 1;
@@ -29,9 +28,6 @@ const GET_GENERATION: u16 = kind(16);
 const GEN_ID: u16 = 1;
 /// Bytes of `struct nfgenmsg`.
 const HEADER_BYTES: usize = 4;
-/// The kernel fills at most 32 KiB of a dump into one datagram
-/// (`netlink_dump`, Linux 6.18).
-const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// The message's kind by its number in `enum nf_tables_msg_types`.
 pub(in crate::net) const fn kind(number: u16) -> u16 {
@@ -105,20 +101,11 @@ impl NetlinkDeserializable for Message {
 
 /// A netfilter netlink socket in the network namespace of the thread that opened
 /// it.
-pub(in crate::net) struct Connection {
-    socket: Socket,
-    sequence: u32,
-}
+pub(in crate::net) struct Connection(Channel<Message>);
 
 impl Connection {
     pub(in crate::net) fn open() -> Result<Self, NetlinkError> {
-        let failed = |operation| move |source| NetlinkError::Socket { operation, source };
-        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(failed("open"))?;
-        socket.bind_auto().map_err(failed("bind"))?;
-        socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connect"))?;
-        socket.set_cap_ack(true).map_err(failed("set NETLINK_CAP_ACK"))?;
-        socket.set_ext_ack(true).map_err(failed("set NETLINK_EXT_ACK"))?;
-        Ok(Self { socket, sequence: 0 })
+        Channel::open(NETLINK_NETFILTER).map(Self)
     }
 
     /// The number of the rule set, which every change of anybody's in this
@@ -126,9 +113,9 @@ impl Connection {
     pub(in crate::net) fn generation(&mut self) -> Result<u32, NetlinkError> {
         let query = Message::of(GET_GENERATION, UNSPECIFIED, &Attributes::new());
         let mut datagram = Vec::new();
-        self.append(&mut datagram, query, 0);
-        self.send(&datagram)?;
-        for message in self.receive(0)? {
+        self.0.append(&mut datagram, query, 0);
+        self.0.send(&datagram)?;
+        for message in self.0.receive(0)? {
             match message.payload {
                 NetlinkPayload::InnerMessage(message) => {
                     return number(message.attributes(), GEN_ID)
@@ -148,13 +135,13 @@ impl Connection {
         query: Message,
     ) -> Result<(Vec<Message>, bool), NetlinkError> {
         let mut datagram = Vec::new();
-        self.append(&mut datagram, query, NLM_F_DUMP);
-        self.send(&datagram)?;
+        self.0.append(&mut datagram, query, NLM_F_DUMP);
+        self.0.send(&datagram)?;
         let mut objects = Vec::new();
         let mut interrupted = false;
         loop {
-            for message in self.receive(0)? {
-                if message.header.sequence_number != self.sequence {
+            for message in self.0.receive(0)? {
+                if message.header.sequence_number != self.0.sequence() {
                     continue;
                 }
                 interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
@@ -181,17 +168,17 @@ impl Connection {
     ) -> Result<(), NetlinkError> {
         let mut datagram = Vec::new();
         let generation = Attributes::new().number(BATCH_GENID, generation);
-        self.append(&mut datagram, Message::batch(BATCH_BEGIN, &generation), 0);
+        self.0.append(&mut datagram, Message::batch(BATCH_BEGIN, &generation), 0);
         let last = changes.len().saturating_sub(1);
         for (place, (message, flags)) in changes.into_iter().enumerate() {
             // A refusal is told without being asked for, so that one
             // acknowledgement is enough: many may not fit the receive buffer.
             let ack = if place == last { NLM_F_ACK } else { 0 };
-            self.append(&mut datagram, message, flags | ack);
+            self.0.append(&mut datagram, message, flags | ack);
         }
-        let acknowledged = self.sequence;
-        self.append(&mut datagram, Message::batch(BATCH_END, &Attributes::new()), 0);
-        self.send(&datagram)?;
+        let acknowledged = self.0.sequence();
+        self.0.append(&mut datagram, Message::batch(BATCH_END, &Attributes::new()), 0);
+        self.0.send(&datagram)?;
         self.outcome(acknowledged)
     }
 
@@ -202,7 +189,7 @@ impl Connection {
     fn outcome(&self, acknowledged: u32) -> Result<(), NetlinkError> {
         let mut done = false;
         loop {
-            let answers = match self.receive(libc::MSG_DONTWAIT) {
+            let answers = match self.0.receive(libc::MSG_DONTWAIT) {
                 Err(NetlinkError::Socket { source, .. })
                     if source.kind() == io::ErrorKind::WouldBlock =>
                 {
@@ -223,38 +210,5 @@ impl Connection {
             }
         }
         if done { Ok(()) } else { Err(NetlinkError::Unexpected("acknowledgement of a batch")) }
-    }
-
-    fn append(&mut self, datagram: &mut Vec<u8>, message: Message, flags: u16) {
-        self.sequence = self.sequence.wrapping_add(1);
-        let payload = NetlinkPayload::InnerMessage(message);
-        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
-        message.header.flags = NLM_F_REQUEST | flags;
-        message.header.sequence_number = self.sequence;
-        message.finalize();
-        let start = datagram.len();
-        // Attributes end at a multiple of four.
-        datagram.resize(start + message.buffer_len(), 0);
-        message.serialize(&mut datagram[start..]);
-    }
-
-    fn send(&self, datagram: &[u8]) -> Result<(), NetlinkError> {
-        self.socket
-            .send(datagram, 0)
-            .map(drop)
-            .map_err(|source| NetlinkError::Socket { operation: "send", source })
-    }
-
-    fn receive(&self, flags: i32) -> Result<Vec<NetlinkMessage<Message>>, NetlinkError> {
-        let mut received = BytesMut::with_capacity(RECEIVE_BYTES);
-        loop {
-            match self.socket.recv(&mut received, flags) {
-                Ok(_) => return Ok(split(&received)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(NetlinkError::Socket { operation: "receive", source });
-                }
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! A rule is a list of them: most load something into register 1 or look at what
 //! is there, and end the rule when it is not what they want.
 
-use crate::net::nfnetlink::attribute::{Attributes, find, number, read, text};
+use crate::net::attribute::{Attributes, find, number, read, text};
 
 /// Of the four registers of 16 bytes the one that is used (`NFT_REG_1`).
 const REGISTER: u32 = 1;

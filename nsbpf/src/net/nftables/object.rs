@@ -5,7 +5,7 @@ use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use super::expression::{read_all, write_all};
 use super::ruleset::{Chain, Hook, chains};
 use super::{MARK_PREFIX, Table};
-use crate::net::nfnetlink::attribute::{Attributes, find, number, text, until_zero};
+use crate::net::attribute::{Attributes, find, number, text, until_zero};
 use crate::net::nfnetlink::connection::{Connection, Message, kind};
 use crate::net::nfnetlink::{
     CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, GET_CHAIN, HOOK_NUMBER,

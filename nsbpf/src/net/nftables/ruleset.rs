@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::expression::{Expression, Is, Meta, Verdict};
-use crate::net::nfnetlink::attribute::until_zero;
+use crate::net::attribute::until_zero;
 
 /// Bytes that an interface's name is compared in (`IFNAMSIZ`).
 const NAME_BYTES: usize = 16;

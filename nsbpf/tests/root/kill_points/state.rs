@@ -22,6 +22,7 @@ fn state() -> Value {
         .filter_map(|namespace| namespace["name"].as_str())
         .map(|name| {
             json!({
+                "features": crate::offloads::of_all(name),
                 "links": links(&["-netns", name]),
                 "routes": ip_json(&["-netns", name, "route", "show", "table", "all"]),
                 "routes6": ip_json(&["-netns", name, "-6", "route", "show", "table", "all"]),

@@ -7,7 +7,9 @@ pub(super) fn changes(protocol: i32, mut datagram: &[u8]) -> Vec<String> {
         let [l0, l1, l2, l3, t0, t1, f0, f1] = *header;
         let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
         let (kind, flags) = (u16::from_ne_bytes([t0, t1]), u16::from_ne_bytes([f0, f1]));
-        if changes_something(protocol, kind, flags) {
+        // Behind the header, where it is generic netlink.
+        let command = datagram.get(16).copied().unwrap_or_default();
+        if changes_something(protocol, kind, flags) && !looks_at_offloads(protocol, command) {
             changes.push(name(protocol, kind));
         }
         datagram = datagram.get(length.max(1).next_multiple_of(4)..).unwrap_or_default();
@@ -32,6 +34,13 @@ fn changes_something(protocol: i32, kind: u16, flags: u16) -> bool {
         libc::NETLINK_NETFILTER if kind >> 8 == SUBSYSTEM_NFTABLES => false,
         _ => !is_dump,
     }
+}
+
+/// Of generic netlink nsbpf uses ethtool's family only, which has no number that is known
+/// beforehand.
+fn looks_at_offloads(protocol: i32, command: u8) -> bool {
+    const FEATURES_GET: u8 = 11;
+    protocol == libc::NETLINK_GENERIC && command == FEATURES_GET
 }
 
 fn name(protocol: i32, kind: u16) -> String {

@@ -63,6 +63,7 @@ const FRAGMENTS: &[&str] = &[
     "name: ",
     "count: 3, ",
     "mtu: 9000, ",
+    "queues: 4, ",
     "vlan_filtering: true, ",
     "vlan: 10, ",
     "trunk: [1-4094], ",

@@ -1,5 +1,6 @@
-//! Netlink attributes as nf_tables has them: a length and a kind of 16 bits each
-//! in the machine's order, then a value whose numbers are in network order.
+//! Netlink attributes: a length and a kind of 16 bits each in the machine's order,
+//! then a value. Numbers of nf_tables are in network order, those of generic netlink
+//! in the machine's (*native*).
 
 /// Bytes of an attribute's header (`struct nlattr`).
 const HEADER_BYTES: usize = 4;
@@ -10,14 +11,14 @@ const KIND: u16 = 0x3fff;
 
 /// Attributes being written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::net) struct Attributes(Vec<u8>);
+pub(super) struct Attributes(Vec<u8>);
 
 impl Attributes {
-    pub(in crate::net) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
-    pub(in crate::net) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
         // Everything that is written here is below a few KiB.
         let length = u16::try_from(HEADER_BYTES + value.len()).unwrap_or(u16::MAX);
         self.0.extend(length.to_ne_bytes());
@@ -27,28 +28,32 @@ impl Attributes {
         self
     }
 
-    pub(in crate::net) fn number(self, kind: u16, value: u32) -> Self {
+    pub(super) fn number(self, kind: u16, value: u32) -> Self {
         self.bytes(kind, &value.to_be_bytes())
     }
 
-    pub(in crate::net) fn text(self, kind: u16, value: &str) -> Self {
+    pub(super) fn native(self, kind: u16, value: u32) -> Self {
+        self.bytes(kind, &value.to_ne_bytes())
+    }
+
+    pub(super) fn text(self, kind: u16, value: &str) -> Self {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.bytes(kind, &bytes)
     }
 
-    pub(in crate::net) fn nested(self, kind: u16, inner: &Self) -> Self {
+    pub(super) fn nested(self, kind: u16, inner: &Self) -> Self {
         self.bytes(kind | NESTED, &inner.0)
     }
 
-    pub(in crate::net) fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
 /// The attributes in the kernel's answer: kind and value. What is cut off is
 /// left out.
-pub(in crate::net) fn read(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn read(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let [low, high, kind @ ..] = *bytes.first_chunk::<HEADER_BYTES>()?;
         let length = usize::from(u16::from_ne_bytes([low, high]));
@@ -59,20 +64,24 @@ pub(in crate::net) fn read(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8]
 }
 
 /// The value of the attribute of that kind.
-pub(in crate::net) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     read(bytes).find_map(|(found, value)| (found == kind).then_some(value))
 }
 
-pub(in crate::net) fn number(bytes: &[u8], kind: u16) -> Option<u32> {
+pub(super) fn number(bytes: &[u8], kind: u16) -> Option<u32> {
     find(bytes, kind)?.try_into().ok().map(u32::from_be_bytes)
 }
 
-pub(in crate::net) fn text(bytes: &[u8], kind: u16) -> Option<String> {
+pub(super) fn native_u16(bytes: &[u8], kind: u16) -> Option<u16> {
+    find(bytes, kind)?.try_into().ok().map(u16::from_ne_bytes)
+}
+
+pub(super) fn text(bytes: &[u8], kind: u16) -> Option<String> {
     find(bytes, kind).map(until_zero)
 }
 
 /// The text before the final zero.
-pub(in crate::net) fn until_zero(bytes: &[u8]) -> String {
+pub(super) fn until_zero(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
