@@ -47,7 +47,7 @@ pub(super) fn execute(
 ) -> Result<(), ApplyError> {
     let _expedited = Expedited::for_tcx(store, steps);
     let mut executor = Executor::new(store, state, handles, steps)?;
-    let done = executor.run_all(steps, oversight);
+    let done = executor.run_all(steps, oversight).and_then(|()| executor.forget_paths(steps));
     executor.conclude(done)
 }
 

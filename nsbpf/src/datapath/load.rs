@@ -48,9 +48,10 @@ pub(super) const RECENT_FLOWS: &str = "RECENT_FLOWS";
 pub(super) const FLOW_EVENTS: &str = "FLOW_EVENTS";
 /// Where bridges send frames, and at which ports stations are.
 pub(super) const LEARNED_PATHS: &str = "LEARNED_PATHS";
+pub(super) const KNOWN_PATHS: &str = "KNOWN_PATHS";
 pub(super) const STATIONS: &str = "STATIONS";
 /// What the stacks of routers do to flows.
-const ROUTES: &str = "ROUTES";
+pub(super) const ROUTES: &str = "ROUTES";
 /// Devices that take frames from XDP, by port.
 pub(super) const DEVICES: &str = "DEVICES";
 
@@ -71,6 +72,7 @@ const MAPS: &[(&str, Entries)] = &[
     (RECENT_FLOWS, |_| None),
     (FLOW_EVENTS, |_| None),
     (LEARNED_PATHS, |datapath| Some(paths::entries(datapath))),
+    (KNOWN_PATHS, |_| None),
     (STATIONS, |datapath| Some(paths::entries(datapath))),
     (DEVICES, |datapath| Some(datapath.port_capacity)),
     (ROUTES, |datapath| Some(paths::route_entries(datapath))),

@@ -38,6 +38,7 @@ pub use inspect::{LoadedMap, LoadedProgram, loaded_map, loaded_program, measure,
 pub use link::{HeldLink, ProgramAt, detach, has_link, linked_program, tcx_programs};
 pub use load::{ProgramIds, Programs, discard_staged, observe, program_name, unload};
 pub use pairs::PairsReader;
+pub use paths::forget_paths;
 pub use ports::Ports;
 pub use probe::{Missing, probe, probe_tcx};
 pub use sink::{AttachedSink, Sink};

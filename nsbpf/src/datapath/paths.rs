@@ -1,10 +1,20 @@
 //! How long, and how much, the programs remember of what bridges decide.
 
+use std::io::ErrorKind::NotFound;
 use std::time::Duration;
 
+use aya::Pod;
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
+use nsbpf_common::crossing::{Crossing, Passage, Sighting};
+use nsbpf_common::flow::FlowKey;
+use nsbpf_common::route::Route;
 use rustix::time::{ClockId, clock_getres};
 
+use super::DatapathError;
+use super::load::{KNOWN_PATHS, LEARNED_PATHS, ROUTES};
+use super::ports::{map_error, open, zeros};
 use crate::state::Datapath;
+use crate::store::Store;
 
 /// For how long a path is taken before a packet takes the bridge again. What somebody
 /// changes about a bridge holds for all after that time.
@@ -21,20 +31,45 @@ const MAX_ENTRIES: u32 = 1 << 16;
 
 /// Entries of the map of paths, and of that of stations.
 pub(super) fn entries(datapath: &Datapath) -> u32 {
-    if !datapath.switches.fast_paths {
-        return 1;
-    }
     let wanted = datapath.port_capacity.saturating_mul(ENTRIES_A_PORT);
     wanted.clamp(MIN_ENTRIES, MAX_ENTRIES)
 }
 
-/// Routes that there is room for: one for each direction of a flow that goes through a
-/// router.
-const ROUTE_ENTRIES: u32 = 1 << 15;
+/// Routes that there is room for, at least and at most: an eighth of the flows has one
+/// for each direction.
+const MIN_ROUTES: u32 = 1 << 12;
+const MAX_ROUTES: u32 = 1 << 16;
 
 /// Entries of the map of routes.
 pub(super) fn route_entries(datapath: &Datapath) -> u32 {
-    if datapath.switches.routes { ROUTE_ENTRIES } else { 1 }
+    (datapath.flows / 4).clamp(MIN_ROUTES, MAX_ROUTES)
+}
+
+/// Has a lab's programs forget where bridges and routers sent packets: for who has just
+/// changed something, five seconds are long. What is forgotten is asked for again.
+pub fn forget_paths(store: &Store) -> Result<(), DatapathError> {
+    forget::<Crossing, Sighting>(store, LEARNED_PATHS)?;
+    forget::<FlowKey, Route>(store, ROUTES)?;
+    // After what it is filled from.
+    let mut known: PerCpuArray<_, Passage> = open(store, KNOWN_PATHS)?;
+    for place in 0..known.len() {
+        known.set(place, zeros()?, 0).map_err(map_error("write", KNOWN_PATHS))?;
+    }
+    Ok(())
+}
+
+fn forget<K: Pod, V: Pod>(store: &Store, name: &'static str) -> Result<(), DatapathError> {
+    let mut map: HashMap<MapData, K, V> = open(store, name)?;
+    let keys: Vec<K> = map.keys().filter_map(Result::ok).collect();
+    for key in keys {
+        match map.remove(&key) {
+            // Others take its place all the time.
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == NotFound => {}
+            Err(error) => return Err(map_error("write", name)(error)),
+        }
+    }
+    Ok(())
 }
 
 /// Ticks of the kernel in a time: the coarse clock advances by one at a time

@@ -192,7 +192,7 @@ pub(super) fn map_error(
     move |source| DatapathError::Map { operation, map, source: Box::new(source) }
 }
 
-fn zeros<T: aya::Pod + Default>() -> Result<PerCpuValues<T>, DatapathError> {
+pub(super) fn zeros<T: aya::Pod + Default>() -> Result<PerCpuValues<T>, DatapathError> {
     let cpus = nr_cpus().map_err(|(path, source)| DatapathError::Io {
         operation: "read",
         path: path.into(),

@@ -122,6 +122,17 @@ impl Executor<'_> {
         done.map_err(|error| failed(step, error))
     }
 
+    /// Has the programs ask anew where packets go, now that something has changed.
+    pub(super) fn forget_paths(&self, steps: &[Step]) -> Result<(), ApplyError> {
+        let fast = self.datapath.as_ref().is_some_and(|datapath| datapath.switches.fast_paths);
+        match steps.last() {
+            Some(step) if fast && !self.fresh_maps => {
+                datapath::forget_paths(self.store).map_err(|error| failed(step, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn attach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         let Some(first) = steps.first() else {
             return Ok(());
