@@ -7,12 +7,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Unmet, Usage};
-use super::no_lab::no_lab;
-use super::privilege;
 use super::progress::Bar;
 use super::say::say;
 use super::verdict::{matrix_text, verdicts};
 use super::view::Format;
+use super::{lab_file, privilege};
 use crate::lab::{Lab, Name};
 use crate::observe::expectations::{self, ExpectationReport};
 use crate::observe::matrix::{self, MAX_PAIRS, MatrixReport};
@@ -48,7 +47,7 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<()> {
         privilege::prepare()?;
         let store = Store::new(&self.lab);
-        let lab = read(&store)?;
+        let lab = lab_file::kept(&store)?;
         if lab.expect.is_empty() && !self.all_pairs {
             let message = format!(
                 "the lab `{0}` expects nothing: add `expect:` to its file and `nsbpf up` it, \
@@ -108,21 +107,6 @@ impl Check {
         };
         Ok(Report { lab: lab.name.to_string(), met, expectations, matrix })
     }
-}
-
-/// The lab as it was brought up.
-fn read(store: &Store) -> anyhow::Result<Lab> {
-    let lab = store.lab();
-    if !store.has_folder()? {
-        return Err(no_lab(lab));
-    }
-    let source = store.lab_source()?.with_context(|| {
-        format!(
-            "the lab `{lab}` was not brought up to its end, or by an nsbpf that did not keep \
-             its file: `nsbpf up` it again"
-        )
-    })?;
-    Ok(Lab::parse(&source, &store.lab_file().display().to_string())?)
 }
 
 /// Says how far it is.

@@ -4,7 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+
+use super::no_lab::no_lab;
 use crate::lab::Lab;
+use crate::store::Store;
 
 /// Bytes of a lab file at most: a hundred times what a lab of 1,000 namespaces
 /// takes. What never ends (`/dev/zero`) is not a lab.
@@ -44,4 +48,19 @@ fn read_text(file: &Path) -> Result<String, LabFileError> {
         file: file.to_owned(),
         at: error.utf8_error().valid_up_to(),
     })
+}
+
+/// The lab as it was brought up.
+pub(super) fn kept(store: &Store) -> anyhow::Result<Lab> {
+    let lab = store.lab();
+    if !store.has_folder()? {
+        return Err(no_lab(lab));
+    }
+    let source = store.lab_source()?.with_context(|| {
+        format!(
+            "the lab `{lab}` was not brought up to its end, or by an nsbpf that did not keep \
+             its file: `nsbpf up` it again"
+        )
+    })?;
+    Ok(Lab::parse(&source, &store.lab_file().display().to_string())?)
 }

@@ -8,6 +8,7 @@ mod doctor;
 mod down;
 mod exec;
 mod exit;
+mod fastpath;
 mod flows;
 mod gc;
 mod graph;
@@ -75,6 +76,7 @@ enum Verb {
     Matrix(matrix::Matrix),
     /// Show who talks with whom: connections, and what is like them
     Flows(flows::Flows),
+    Fastpath(fastpath::FastPath),
     Log(log::Log),
     /// Draw a lab as a graph
     Graph(graph::Graph),
@@ -123,6 +125,7 @@ pub fn main() -> ExitCode {
         Verb::Stats(stats) => stats.run(),
         Verb::Matrix(matrix) => matrix.run(),
         Verb::Flows(flows) => flows.run(),
+        Verb::Fastpath(fastpath) => fastpath.run(),
         Verb::Log(log) => log.run(),
         Verb::Graph(graph) => graph.run(),
         Verb::Check(check) => check.run(),

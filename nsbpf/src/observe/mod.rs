@@ -3,6 +3,7 @@
 
 pub mod datapath;
 pub mod expectations;
+pub mod fastpath;
 pub mod flows;
 pub mod matrix;
 pub mod pings;

@@ -50,9 +50,11 @@ impl Asked {
             && namespace.interfaces.iter().all(is_fast)
     }
 
-    /// Where packets of all interfaces meet the datapath.
+    /// Where packets of all interfaces meet the datapath; of a lab without interfaces,
+    /// where those of the first one would.
     pub(super) fn hooks(self, lab: &Lab) -> BTreeSet<IngressHook> {
-        lab.interfaces().map(|(_, one)| self.way(lab, one).1).collect()
+        let hooks: BTreeSet<_> = lab.interfaces().map(|(_, one)| self.way(lab, one).1).collect();
+        if hooks.is_empty() { BTreeSet::from([self.hook]) } else { hooks }
     }
 
     /// Bridges on which XDP sends frames to ports.
