@@ -1,10 +1,12 @@
 //! What the lab language says, in the kernel: routes, routers, MTU and MAC.
 
 use libtest_mimic::Failed;
+use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;
+use nsbpf_common::stats::Way;
 
 use crate::Test;
-use crate::engine::{Up, lab};
+use crate::engine::{Up, lab, settings};
 use crate::world::{ip, ip_json, reaches};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -26,8 +28,11 @@ fn router() -> Result<(), Failed> {
         assert!(reaches(from, target), "{from} does not reach {target}");
     }
     let without = lab(&ROUTER.replace("router: true", "router: false"));
+    // Routes are replayed until then.
+    let bridged = Settings { fastpath: Some(Way::Bridge), ..settings(IngressHook::Tc) };
+    up.converge_with(&with, &bridged);
     // IPv4 and IPv6.
-    assert_eq!(up.converge(&without, IngressHook::Tc).steps, 2);
+    assert_eq!(up.converge_with(&without, &bridged).steps, 2);
     assert!(!reaches("left", "10.2.0.1"));
     assert!(!reaches("left", "fd02::1"));
     up.converge(&with, IngressHook::Tc);

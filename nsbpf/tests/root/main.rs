@@ -40,6 +40,7 @@ mod programs;
 mod random;
 mod ready;
 mod refusals;
+mod routed;
 mod run;
 mod tables;
 mod tracer;
@@ -70,6 +71,7 @@ fn main() {
         exact::TESTS,
         flows::TESTS,
         guard::TESTS,
+        routed::TESTS,
         expedite::TESTS,
         foreign::TESTS,
         log::TESTS,

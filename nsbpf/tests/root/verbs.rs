@@ -162,7 +162,11 @@ fn show() -> Result<(), Failed> {
             assert_eq!(told, addresses);
             let host = &ip_json(&["link", "show", interface["far_end"].as_str().unwrap()])[0];
             assert_eq!(interface["bridge"], host["master"]);
-            assert_eq!(interface["hooks"], serde_json::json!(["tc ingress", "tc egress"]));
+            let mut hooks = vec!["tc ingress", "tc egress"];
+            if namespace["name"] == "router" {
+                hooks.extend(["route ingress", "route egress"]);
+            }
+            assert_eq!(interface["hooks"], serde_json::json!(hooks));
         }
     }
     let text = ran(&["show", "router"]);
