@@ -1,9 +1,11 @@
 //! What the datapath costs a packet: the same frames over several paths, in turns.
 //!
 //! ```text
-//! mode.rs         the paths that are compared, each a lab and its settings
+//! mode.rs         the paths that are compared, each a wiring and its settings
+//! wiring.rs       the labs that these are
 //! testbed.rs      a path that is up: a sender, a receiver, and what is between them
 //! frame.rs        the frame that is sent
+//! injector.rs     what puts it into a path
 //! traffic.rs      one round: frames are sent for a time, and those that arrive counted
 //! arrivals.rs     where and how they are counted
 //! rounds.rs       rounds of all paths in turns
@@ -20,6 +22,7 @@
 mod arrivals;
 mod environment;
 mod frame;
+mod injector;
 mod mode;
 mod ports;
 mod processor;
@@ -29,6 +32,7 @@ mod rounds;
 mod statistics;
 mod testbed;
 mod traffic;
+mod wiring;
 
 use std::io;
 use std::time::Duration;
@@ -97,6 +101,12 @@ pub enum BenchError {
     /// Something is missing that the lab has.
     #[error("{0} is not there although its lab is up: somebody else is at it")]
     Vanished(String),
+    /// Nothing passes a router.
+    #[error("in mode {mode} the receiver does not reach the sender")]
+    Unreachable {
+        /// The mode.
+        mode: &'static str,
+    },
     /// Frames passed the datapath by.
     #[error(
         "in mode {mode} {delivered} frames arrived and the datapath counted {counted}: its programs are not where the frames pass, and what was measured is something else"

@@ -4,6 +4,7 @@
 use nsbpf_common::stats::Way;
 
 use super::arrivals::{ENDS, End};
+use super::wiring::Wiring;
 use crate::apply::{self, NoWay, Wish};
 use crate::datapath::OBJECT_DIGEST;
 use crate::plan::{DEFAULT_FLOWS, Settings};
@@ -16,18 +17,8 @@ pub(super) const WIRE: &str = "wire";
 pub(super) const BRIDGE: &str = "bridge";
 /// The same with the host's firewall looking on, as it is by default.
 pub(super) const BRIDGE_NF: &str = "bridge+nf";
-
-/// How the two namespaces are wired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wiring {
-    /// By one veth pair.
-    Direct,
-    /// By a veth pair each, whose other ends are ports of a bridge.
-    Bridge {
-        /// Whether the bridge hands packets to the firewall (`br_netfilter`).
-        netfilter: bool,
-    },
-}
+/// Two bridges, and the kernel forwards between them.
+pub(super) const ROUTER: &str = "router";
 
 /// A path.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +61,7 @@ const PLAIN_BRIDGE: Wiring = Wiring::Bridge { netfilter: false };
 const COUNTERS: Counting =
     Counting { ingress: IngressHook::Tc, attach: Wish::Any, way: Way::Bridge, flows: false };
 const FLOWS: Counting = Counting { flows: true, ..COUNTERS };
+const PEER: Counting = Counting { way: Way::Peer, ..FLOWS };
 const UNCOUNTED: Mode =
     Mode { name: BRIDGE, wiring: PLAIN_BRIDGE, datapath: None, ends: &ENDS, targets: &[] };
 
@@ -85,7 +77,7 @@ const COUNTING: [Target; 2] =
     [target(End::XdpSink, BRIDGE, 0.83, 0.9), target(End::Receiver, BRIDGE, 0.83, 0.9)];
 
 /// All of them, in the order of their turns.
-pub(super) const MODES: [Mode; 10] = [
+pub(super) const MODES: [Mode; 12] = [
     Mode { name: WIRE, wiring: Wiring::Direct, ..UNCOUNTED },
     UNCOUNTED,
     Mode { name: BRIDGE_NF, wiring: Wiring::Bridge { netfilter: true }, ..UNCOUNTED },
@@ -111,11 +103,7 @@ pub(super) const MODES: [Mode; 10] = [
     ),
     Mode {
         ends: &[End::Receiver],
-        ..counted(
-            "peer",
-            Counting { way: Way::Peer, ..FLOWS },
-            &[target(End::Receiver, BRIDGE, 1.5, 1.7)],
-        )
+        ..counted("peer", PEER, &[target(End::Receiver, BRIDGE, 1.5, 1.7)])
     },
     counted(
         "xdp",
@@ -127,6 +115,12 @@ pub(super) const MODES: [Mode; 10] = [
             Target { flows: 32_000, ..target(End::XdpSink, BRIDGE, 2.2, 2.8) },
         ],
     ),
+    Mode { name: ROUTER, wiring: Wiring::Router, ends: &[End::Receiver], ..UNCOUNTED },
+    Mode {
+        wiring: Wiring::Router,
+        ends: &[End::Receiver],
+        ..counted("routed", PEER, &[target(End::Receiver, ROUTER, 1.8, 2.5)])
+    },
 ];
 
 impl Mode {
