@@ -9,6 +9,9 @@
 //! traffic.rs      one round: frames are sent for a time, and those that arrive counted
 //! arrivals.rs     where and how they are counted
 //! rounds.rs       rounds of all paths in turns
+//! tcp.rs          labs and connections for TCP
+//! latency.rs      TCP, a byte each way
+//! bulk.rs         TCP, as much as there is room for
 //! statistics.rs   medians, spreads, ratios
 //! programs.rs     what the programs cost by themselves
 //! ports.rs        what many ports cost: attaching, reading
@@ -20,9 +23,11 @@
 //! the network namespace changed.
 
 mod arrivals;
+mod bulk;
 mod environment;
 mod frame;
 mod injector;
+mod latency;
 mod mode;
 mod ports;
 mod processor;
@@ -30,6 +35,7 @@ mod programs;
 mod report;
 mod rounds;
 mod statistics;
+mod tcp;
 mod testbed;
 mod traffic;
 mod wiring;
@@ -44,7 +50,10 @@ use crate::net::NetlinkError;
 use crate::store::StoreError;
 
 pub use environment::Environment;
-pub use report::{Figure, PathReport, ProgramReport, Report, Unit, Verdict};
+pub use processor::Processors;
+pub use report::{
+    BulkReport, Figure, PathReport, ProgramReport, Report, RoundTripReport, Unit, Verdict,
+};
 pub use statistics::Summary;
 
 /// Flows at most: the source ports from 1,024 on.
@@ -141,11 +150,25 @@ fn io_error(operation: impl Into<String>) -> impl FnOnce(io::Error) -> BenchErro
 /// The first thing that failed. Labs may be left then: the world's end is theirs.
 pub fn datapath(options: &Options, tell: &dyn Fn(&str)) -> Result<Report, BenchError> {
     let environment = Environment::now().map_err(io_error("look at this machine"))?;
-    let processor = processor::keep_to_one()?;
+    let processors = processor::keep_to_one()?;
     tell("programs");
     let programs = programs::measure(options)?;
     tell(&format!("{} ports", options.ports));
     let ports = ports::measure(options)?;
     let paths = rounds::measure(options, tell)?;
-    Ok(Report::new(environment, options, processor, &programs, &ports, &paths))
+    let mut testbeds = tcp::testbeds(options)?;
+    let round_trips = latency::measure(options, processors, &mut testbeds, tell)?;
+    let streams = bulk::measure(options, processors, &mut testbeds, tell)?;
+    testbeds.into_iter().try_for_each(testbed::Testbed::take_down)?;
+    let measured = Measured { programs, ports, paths, round_trips, streams };
+    Ok(Report::new(environment, options, processors, &measured))
+}
+
+/// All of it.
+struct Measured {
+    programs: programs::Programs,
+    ports: ports::Ports,
+    paths: Vec<rounds::Path>,
+    round_trips: Vec<latency::RoundTrips>,
+    streams: Vec<bulk::Streams>,
 }

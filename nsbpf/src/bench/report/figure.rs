@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::{ProgramReport, ratio};
-use crate::bench::mode::Target;
+use super::{ProgramReport, ratio, tcp};
+use crate::bench::bulk::Streams;
+use crate::bench::latency::RoundTrips;
+use crate::bench::mode::{Bounds, Target, WIRE};
 use crate::bench::ports::Ports;
 use crate::bench::rounds::Path;
 use crate::bench::statistics::Summary;
@@ -19,6 +21,8 @@ pub enum Unit {
     Seconds,
     /// A share of something else; more is better.
     Share,
+    /// A multiple of something else; less is better.
+    Multiple,
     /// Instructions; fewer are better.
     Instructions,
 }
@@ -63,7 +67,7 @@ impl Figure {
     ) -> Self {
         let reaches = |measured: f64, target: f64| match unit {
             Unit::Share => measured >= target,
-            Unit::Seconds | Unit::Instructions => measured <= target,
+            Unit::Seconds | Unit::Multiple | Unit::Instructions => measured <= target,
         };
         let verdict = measured.map(|measured| {
             if stretch.is_some_and(|stretch| reaches(measured, stretch)) {
@@ -93,6 +97,28 @@ pub(super) fn of_paths(paths: &[Path], flows: u16) -> Vec<Figure> {
         path.targets.iter().filter(meant).map(|target| figure(path, target)).collect::<Vec<_>>()
     };
     paths.iter().flat_map(of_path).collect()
+}
+
+/// TCP's round trips that there is a target for: it is for one processor.
+pub(super) fn of_round_trips(all: &[RoundTrips]) -> Vec<Figure> {
+    let figure = |path: &RoundTrips| {
+        let Bounds { must, stretch } = path.targets.round_trip.filter(|_| path.processors == 1)?;
+        let what = format!("TCP round trip p50, {}, of {WIRE}", path.mode);
+        let measured = tcp::round_trip_of_wire(path, all).map(|ratio| ratio.median);
+        Some(Figure::new(what, Unit::Multiple, must, Some(stretch), measured))
+    };
+    all.iter().filter_map(figure).collect()
+}
+
+/// TCP in bulk that there is a target for.
+pub(super) fn of_bulk(all: &[Streams]) -> Vec<Figure> {
+    let figure = |path: &Streams| {
+        let Bounds { must, stretch } = path.targets.bulk?;
+        let what = format!("TCP in bulk, {}, of {WIRE}", path.mode);
+        let measured = tcp::bulk_of_wire(path, all).map(|ratio| ratio.median);
+        Some(Figure::new(what, Unit::Share, must, Some(stretch), measured))
+    };
+    all.iter().filter_map(figure).collect()
 }
 
 pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
