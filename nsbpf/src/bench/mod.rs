@@ -15,6 +15,7 @@
 //! statistics.rs   medians, spreads, ratios
 //! programs.rs     what the programs cost by themselves
 //! ports.rs        what many ports cost: attaching, reading
+//! flows.rs        what many flows cost: reading
 //! report.rs       what is found, beside what it should be
 //! ```
 //!
@@ -25,6 +26,7 @@
 mod arrivals;
 mod bulk;
 mod environment;
+mod flows;
 mod frame;
 mod injector;
 mod latency;
@@ -60,6 +62,9 @@ pub use statistics::Summary;
 pub const MAX_FLOWS: u16 = 64_512;
 /// Ports at most: what a bridge takes.
 pub const MAX_PORTS: u16 = 1_000;
+/// Flows in a table at most: the addresses that are theirs in `10.0.0.0/8`, and what
+/// memory most machines have.
+pub const MAX_TABLE: u32 = 4_000_000;
 
 /// How much is measured.
 #[derive(Clone, Debug)]
@@ -74,6 +79,8 @@ pub struct Options {
     pub modes: Vec<String>,
     /// Ports that are attached and read, 2 to [`MAX_PORTS`].
     pub ports: u16,
+    /// Flows that are in a table, and read, 1 to [`MAX_TABLE`].
+    pub table: u32,
 }
 
 /// The paths that can be compared.
@@ -153,6 +160,9 @@ pub fn datapath(options: &Options, tell: &dyn Fn(&str)) -> Result<Report, BenchE
     let processors = processor::keep_to_one()?;
     tell("programs");
     let programs = programs::measure(options)?;
+    // Before much else: a child's memory is at least what its parent had.
+    tell(&format!("{} flows", options.table));
+    let flows = flows::measure(options)?;
     tell(&format!("{} ports", options.ports));
     let ports = ports::measure(options)?;
     let paths = rounds::measure(options, tell)?;
@@ -160,7 +170,7 @@ pub fn datapath(options: &Options, tell: &dyn Fn(&str)) -> Result<Report, BenchE
     let round_trips = latency::measure(options, processors, &mut testbeds, tell)?;
     let streams = bulk::measure(options, processors, &mut testbeds, tell)?;
     testbeds.into_iter().try_for_each(testbed::Testbed::take_down)?;
-    let measured = Measured { programs, ports, paths, round_trips, streams };
+    let measured = Measured { programs, ports, flows, paths, round_trips, streams };
     Ok(Report::new(environment, options, processors, &measured))
 }
 
@@ -168,6 +178,7 @@ pub fn datapath(options: &Options, tell: &dyn Fn(&str)) -> Result<Report, BenchE
 struct Measured {
     programs: programs::Programs,
     ports: ports::Ports,
+    flows: flows::Flows,
     paths: Vec<rounds::Path>,
     round_trips: Vec<latency::RoundTrips>,
     streams: Vec<bulk::Streams>,

@@ -39,6 +39,8 @@ pub struct Report {
     pub processors: Processors,
     /// Ports that were attached and read.
     pub ports: u16,
+    /// Flows that were in a table, and read.
+    pub table: u32,
     /// What the paths carry.
     pub paths: Vec<PathReport>,
     /// TCP, a byte each way.
@@ -90,14 +92,15 @@ impl Report {
         processors: Processors,
         measured: &Measured,
     ) -> Self {
-        let Options { rounds, round, flows, modes: _, ports: count } = *options;
-        let Measured { programs, ports, paths, round_trips, streams } = measured;
+        let Options { rounds, round, flows, modes: _, ports: count, table } = *options;
+        let Measured { programs, ports, flows: many, paths, round_trips, streams } = measured;
         let program_reports: Vec<ProgramReport> =
             programs.each.iter().map(ProgramReport::new).collect();
         let mut figures = figure::of_paths(paths, flows);
         figures.extend(figure::of_round_trips(round_trips));
         figures.extend(figure::of_bulk(streams));
         figures.extend(figure::of_ports(count, ports));
+        figures.extend(figure::of_flows(table, many));
         figures.extend(figure::of_programs(&programs.load, &program_reports));
         Self {
             schema: SCHEMA,
@@ -108,6 +111,7 @@ impl Report {
             frame_bytes: super::frame::FRAME_BYTES,
             processors,
             ports: count,
+            table,
             paths: self::paths(paths),
             round_trips: tcp::round_trips(round_trips),
             bulk: tcp::bulk(streams),

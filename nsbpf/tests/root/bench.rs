@@ -52,7 +52,7 @@ fn datapath() -> Result<(), Failed> {
     let json = folder.path().join("report.json");
     let mut bench = Command::new(xtask());
     bench.args(["bench", "datapath", "--rounds", "2", "--round", "5", "--ports", "3"]);
-    bench.args(["--flows", "7", "--nsbpf"]).arg(env!("CARGO_BIN_EXE_nsbpf"));
+    bench.args(["--flows", "7", "--table", "1000", "--nsbpf"]).arg(env!("CARGO_BIN_EXE_nsbpf"));
     bench.arg("--json").arg(&json).stdout(Stdio::piped()).stderr(Stdio::piped());
     let done = finish(&mut bench);
     assert_eq!(done.code, Some(0), "{}", done.err);
@@ -99,6 +99,9 @@ fn datapath() -> Result<(), Failed> {
         let of_ports = figure["what"].as_str().is_some_and(|what| what.contains("3 ports"));
         assert!(!of_ports || figure["measured"].as_f64() > Some(0.0), "{figure}");
         assert!(!of_ports || figure["verdict"].is_null(), "{figure}: targets are for 1,000 ports");
+        let of_flows = figure["what"].as_str().is_some_and(|what| what.contains("1000 flows"));
+        assert!(!of_flows || figure["measured"].as_f64() > Some(0.0), "{figure}");
+        assert!(!of_flows || figure["verdict"].is_null(), "{figure}: targets are for 1,000,000");
         let nothing = figure["measured"].is_null();
         assert!(!nothing || figure["verdict"].is_null(), "{figure}");
     }

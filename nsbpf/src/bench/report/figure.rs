@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{ProgramReport, ratio, tcp};
 use crate::bench::bulk::Streams;
+use crate::bench::flows::{Flows, TOP};
 use crate::bench::latency::RoundTrips;
 use crate::bench::mode::{Bounds, Target, WIRE};
 use crate::bench::ports::Ports;
@@ -12,6 +13,8 @@ use crate::bench::statistics::Summary;
 
 /// Ports that the targets are for.
 const TARGET_PORTS: u16 = 1000;
+/// Flows in a table that the targets are for.
+const TARGET_TABLE: u32 = 1_000_000;
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +26,8 @@ pub enum Unit {
     Share,
     /// A multiple of something else; less is better.
     Multiple,
+    /// Bytes; fewer are better.
+    Bytes,
     /// Instructions; fewer are better.
     Instructions,
 }
@@ -67,7 +72,7 @@ impl Figure {
     ) -> Self {
         let reaches = |measured: f64, target: f64| match unit {
             Unit::Share => measured >= target,
-            Unit::Seconds | Unit::Multiple | Unit::Instructions => measured <= target,
+            Unit::Seconds | Unit::Multiple | Unit::Bytes | Unit::Instructions => measured <= target,
         };
         let verdict = measured.map(|measured| {
             if stretch.is_some_and(|stretch| reaches(measured, stretch)) {
@@ -129,6 +134,19 @@ pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
     [
         figure(format!("attach {count} ports, both directions"), 0.5, 0.3, &ports.attach),
         figure(format!("read the counters of {count} ports"), 0.01, 0.005, &ports.read),
+    ]
+}
+
+pub(super) fn of_flows(count: u32, flows: &Flows) -> [Figure; 2] {
+    let figure = |what: String, unit, must, measured| {
+        let figure = Figure::new(what, unit, must, None, measured);
+        Figure { verdict: figure.verdict.filter(|_| count == TARGET_TABLE), ..figure }
+    };
+    let read = format!("read {count} flows, the first {TOP}");
+    let memory = format!("memory of nsbpf for {count} flows");
+    [
+        figure(read, Unit::Seconds, 0.8, median(&flows.read)),
+        figure(memory, Unit::Bytes, 300e6, Some(flows.memory_bytes)),
     ]
 }
 

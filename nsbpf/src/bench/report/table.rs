@@ -141,6 +141,7 @@ impl Unit {
             Self::Seconds if value < 0.1 => format!("{:.1} ms", value * 1e3),
             Self::Seconds => format!("{value:.2} s"),
             Self::Share | Self::Multiple => format!("{value:.2}"),
+            Self::Bytes => format!("{:.0} MB", value / 1e6),
             Self::Instructions => format!("{value:.0}"),
         }
     }
