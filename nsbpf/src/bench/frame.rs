@@ -12,6 +12,8 @@ const SOURCE_PORT: u16 = 1024;
 
 const ETHERNET_BYTES: usize = 14;
 const IPV4_BYTES: usize = 20;
+/// Hops that it may take: as many as there can be.
+pub(super) const HOPS: u8 = 255;
 const UDP: u8 = 17;
 
 /// One side of a path.
@@ -28,7 +30,7 @@ pub(super) fn udp(from: Address, to: Address) -> [u8; FRAME_BYTES] {
     let total = u16::try_from(FRAME_BYTES - ETHERNET_BYTES).unwrap_or(u16::MAX).to_be_bytes();
     let length = u16::try_from(FRAME_BYTES - ETHERNET_BYTES - IPV4_BYTES).unwrap_or(u16::MAX);
     let mut ipv4 = [0; IPV4_BYTES];
-    put(&mut ipv4, &[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, UDP, 0, 0]);
+    put(&mut ipv4, &[0x45, 0, total[0], total[1], 0, 0, 0x40, 0, HOPS, UDP, 0, 0]);
     put(&mut ipv4[12..], &from.ip.octets());
     put(&mut ipv4[16..], &to.ip.octets());
     let sum = checksum(&ipv4);

@@ -1,15 +1,21 @@
 //! What the datapath costs a packet: the same frames over several paths, in turns.
 //!
 //! ```text
-//! mode.rs         the paths that are compared, each a lab and its settings
+//! mode.rs         the paths that are compared, each a wiring and its settings
+//! wiring.rs       the labs that these are
 //! testbed.rs      a path that is up: a sender, a receiver, and what is between them
 //! frame.rs        the frame that is sent
+//! injector.rs     what puts it into a path
 //! traffic.rs      one round: frames are sent for a time, and those that arrive counted
 //! arrivals.rs     where and how they are counted
 //! rounds.rs       rounds of all paths in turns
+//! tcp.rs          labs and connections for TCP
+//! latency.rs      TCP, a byte each way
+//! bulk.rs         TCP, as much as there is room for
 //! statistics.rs   medians, spreads, ratios
 //! programs.rs     what the programs cost by themselves
 //! ports.rs        what many ports cost: attaching, reading
+//! flows.rs        what many flows cost: reading
 //! report.rs       what is found, beside what it should be
 //! ```
 //!
@@ -18,8 +24,12 @@
 //! the network namespace changed.
 
 mod arrivals;
+mod bulk;
 mod environment;
+mod flows;
 mod frame;
+mod injector;
+mod latency;
 mod mode;
 mod ports;
 mod processor;
@@ -27,8 +37,10 @@ mod programs;
 mod report;
 mod rounds;
 mod statistics;
+mod tcp;
 mod testbed;
 mod traffic;
+mod wiring;
 
 use std::io;
 use std::time::Duration;
@@ -40,13 +52,19 @@ use crate::net::NetlinkError;
 use crate::store::StoreError;
 
 pub use environment::Environment;
-pub use report::{Figure, PathReport, ProgramReport, Report, Unit, Verdict};
+pub use processor::Processors;
+pub use report::{
+    BulkReport, Figure, PathReport, ProgramReport, Report, RoundTripReport, Unit, Verdict,
+};
 pub use statistics::Summary;
 
 /// Flows at most: the source ports from 1,024 on.
 pub const MAX_FLOWS: u16 = 64_512;
 /// Ports at most: what a bridge takes.
 pub const MAX_PORTS: u16 = 1_000;
+/// Flows in a table at most: the addresses that are theirs in `10.0.0.0/8`, and what
+/// memory most machines have.
+pub const MAX_TABLE: u32 = 4_000_000;
 
 /// How much is measured.
 #[derive(Clone, Debug)]
@@ -61,6 +79,8 @@ pub struct Options {
     pub modes: Vec<String>,
     /// Ports that are attached and read, 2 to [`MAX_PORTS`].
     pub ports: u16,
+    /// Flows that are in a table, and read, 1 to [`MAX_TABLE`].
+    pub table: u32,
 }
 
 /// The paths that can be compared.
@@ -97,6 +117,12 @@ pub enum BenchError {
     /// Something is missing that the lab has.
     #[error("{0} is not there although its lab is up: somebody else is at it")]
     Vanished(String),
+    /// Nothing passes a router.
+    #[error("in mode {mode} the receiver does not reach the sender")]
+    Unreachable {
+        /// The mode.
+        mode: &'static str,
+    },
     /// Frames passed the datapath by.
     #[error(
         "in mode {mode} {delivered} frames arrived and the datapath counted {counted}: its programs are not where the frames pass, and what was measured is something else"
@@ -131,11 +157,29 @@ fn io_error(operation: impl Into<String>) -> impl FnOnce(io::Error) -> BenchErro
 /// The first thing that failed. Labs may be left then: the world's end is theirs.
 pub fn datapath(options: &Options, tell: &dyn Fn(&str)) -> Result<Report, BenchError> {
     let environment = Environment::now().map_err(io_error("look at this machine"))?;
-    let processor = processor::keep_to_one()?;
+    let processors = processor::keep_to_one()?;
     tell("programs");
     let programs = programs::measure(options)?;
+    // Before much else: a child's memory is at least what its parent had.
+    tell(&format!("{} flows", options.table));
+    let flows = flows::measure(options)?;
     tell(&format!("{} ports", options.ports));
     let ports = ports::measure(options)?;
     let paths = rounds::measure(options, tell)?;
-    Ok(Report::new(environment, options, processor, &programs, &ports, &paths))
+    let mut testbeds = tcp::testbeds(options)?;
+    let round_trips = latency::measure(options, processors, &mut testbeds, tell)?;
+    let streams = bulk::measure(options, processors, &mut testbeds, tell)?;
+    testbeds.into_iter().try_for_each(testbed::Testbed::take_down)?;
+    let measured = Measured { programs, ports, flows, paths, round_trips, streams };
+    Ok(Report::new(environment, options, processors, &measured))
+}
+
+/// All of it.
+struct Measured {
+    programs: programs::Programs,
+    ports: ports::Ports,
+    flows: flows::Flows,
+    paths: Vec<rounds::Path>,
+    round_trips: Vec<latency::RoundTrips>,
+    streams: Vec<bulk::Streams>,
 }

@@ -4,6 +4,7 @@
 use nsbpf_common::stats::Way;
 
 use super::arrivals::{ENDS, End};
+use super::wiring::Wiring;
 use crate::apply::{self, NoWay, Wish};
 use crate::datapath::OBJECT_DIGEST;
 use crate::plan::{DEFAULT_FLOWS, Settings};
@@ -16,18 +17,8 @@ pub(super) const WIRE: &str = "wire";
 pub(super) const BRIDGE: &str = "bridge";
 /// The same with the host's firewall looking on, as it is by default.
 pub(super) const BRIDGE_NF: &str = "bridge+nf";
-
-/// How the two namespaces are wired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wiring {
-    /// By one veth pair.
-    Direct,
-    /// By a veth pair each, whose other ends are ports of a bridge.
-    Bridge {
-        /// Whether the bridge hands packets to the firewall (`br_netfilter`).
-        netfilter: bool,
-    },
-}
+/// Two bridges, and the kernel forwards between them.
+pub(super) const ROUTER: &str = "router";
 
 /// A path.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +30,8 @@ pub(super) struct Mode {
     /// Where frames can end: what passes a namespace's XDP by never meets the sink.
     pub(super) ends: &'static [End],
     pub(super) targets: &'static [Target],
+    /// `None` where TCP is not measured.
+    pub(super) tcp: Option<Tcp>,
 }
 
 /// What our datapath does on a path.
@@ -66,12 +59,36 @@ pub(super) struct Target {
     pub(super) stretch: Option<f64>,
 }
 
+/// What TCP has to do on a path, as a ratio to what it does on the wire.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tcp {
+    /// How long half of all round trips take at most, with both ends on one processor.
+    pub(super) round_trip: Option<Bounds>,
+    /// How much a connection carries.
+    pub(super) bulk: Option<Bounds>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) must: f64,
+    pub(super) stretch: f64,
+}
+
+/// TCP is measured, and has to do nothing.
+const SOME_TCP: Option<Tcp> = Some(Tcp { round_trip: None, bulk: None });
 const PLAIN_BRIDGE: Wiring = Wiring::Bridge { netfilter: false };
 const COUNTERS: Counting =
     Counting { ingress: IngressHook::Tc, attach: Wish::Any, way: Way::Bridge, flows: false };
 const FLOWS: Counting = Counting { flows: true, ..COUNTERS };
-const UNCOUNTED: Mode =
-    Mode { name: BRIDGE, wiring: PLAIN_BRIDGE, datapath: None, ends: &ENDS, targets: &[] };
+const PEER: Counting = Counting { way: Way::Peer, ..FLOWS };
+const UNCOUNTED: Mode = Mode {
+    name: BRIDGE,
+    wiring: PLAIN_BRIDGE,
+    datapath: None,
+    ends: &ENDS,
+    targets: &[],
+    tcp: None,
+};
 
 const fn counted(name: &'static str, datapath: Counting, targets: &'static [Target]) -> Mode {
     Mode { name, datapath: Some(datapath), targets, ..UNCOUNTED }
@@ -85,9 +102,9 @@ const COUNTING: [Target; 2] =
     [target(End::XdpSink, BRIDGE, 0.83, 0.9), target(End::Receiver, BRIDGE, 0.83, 0.9)];
 
 /// All of them, in the order of their turns.
-pub(super) const MODES: [Mode; 10] = [
-    Mode { name: WIRE, wiring: Wiring::Direct, ..UNCOUNTED },
-    UNCOUNTED,
+pub(super) const MODES: [Mode; 12] = [
+    Mode { name: WIRE, wiring: Wiring::Direct, tcp: SOME_TCP, ..UNCOUNTED },
+    Mode { tcp: SOME_TCP, ..UNCOUNTED },
     Mode { name: BRIDGE_NF, wiring: Wiring::Bridge { netfilter: true }, ..UNCOUNTED },
     counted("counters", COUNTERS, &COUNTING),
     counted(
@@ -101,21 +118,24 @@ pub(super) const MODES: [Mode; 10] = [
         FLOWS,
         &[target(End::XdpSink, BRIDGE, 0.78, 0.85), target(End::Receiver, BRIDGE, 0.78, 0.85)],
     ),
-    counted(
-        "redirect",
-        Counting { way: Way::Redirect, ..FLOWS },
-        &[
-            target(End::XdpSink, BRIDGE, 1.05, 1.2),
-            Target { stretch: None, ..target(End::XdpSink, BRIDGE_NF, 1.5, 0.0) },
-        ],
-    ),
+    Mode {
+        tcp: SOME_TCP,
+        ..counted(
+            "redirect",
+            Counting { way: Way::Redirect, ..FLOWS },
+            &[
+                target(End::XdpSink, BRIDGE, 1.05, 1.2),
+                Target { stretch: None, ..target(End::XdpSink, BRIDGE_NF, 1.5, 0.0) },
+            ],
+        )
+    },
     Mode {
         ends: &[End::Receiver],
-        ..counted(
-            "peer",
-            Counting { way: Way::Peer, ..FLOWS },
-            &[target(End::Receiver, BRIDGE, 1.5, 1.7)],
-        )
+        tcp: Some(Tcp {
+            round_trip: Some(Bounds { must: 1.08, stretch: 1.03 }),
+            bulk: Some(Bounds { must: 0.95, stretch: 1.0 }),
+        }),
+        ..counted("peer", PEER, &[target(End::Receiver, BRIDGE, 1.5, 1.7)])
     },
     counted(
         "xdp",
@@ -127,6 +147,12 @@ pub(super) const MODES: [Mode; 10] = [
             Target { flows: 32_000, ..target(End::XdpSink, BRIDGE, 2.2, 2.8) },
         ],
     ),
+    Mode { name: ROUTER, wiring: Wiring::Router, ends: &[End::Receiver], ..UNCOUNTED },
+    Mode {
+        wiring: Wiring::Router,
+        ends: &[End::Receiver],
+        ..counted("routed", PEER, &[target(End::Receiver, ROUTER, 1.8, 2.5)])
+    },
 ];
 
 impl Mode {

@@ -2,22 +2,23 @@
 
 mod figure;
 mod table;
+mod tcp;
 
 use serde::Serialize;
 
-use super::Options;
 use super::arrivals::End;
 use super::environment::Environment;
 use super::mode::{BRIDGE, WIRE};
-use super::ports::Ports;
-use super::programs::Programs;
+use super::processor::Processors;
 use super::rounds::Path;
 use super::statistics::Summary;
 use super::traffic::Round;
+use super::{Measured, Options};
 pub use figure::{Figure, Unit, Verdict};
+pub use tcp::{BulkReport, RoundTripReport};
 
 /// Changes when a field goes, or means something else.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// All of it.
 #[derive(Debug, Serialize)]
@@ -34,12 +35,18 @@ pub struct Report {
     pub flows: u16,
     /// Bytes of a frame.
     pub frame_bytes: usize,
-    /// The processor that everything ran on.
-    pub processor: usize,
+    /// The processor that everything ran on, and the other end of connections on two.
+    pub processors: Processors,
     /// Ports that were attached and read.
     pub ports: u16,
+    /// Flows that were in a table, and read.
+    pub table: u32,
     /// What the paths carry.
     pub paths: Vec<PathReport>,
+    /// TCP, a byte each way.
+    pub round_trips: Vec<RoundTripReport>,
+    /// TCP, one connection.
+    pub bulk: Vec<BulkReport>,
     /// What the programs cost by themselves.
     pub programs: Vec<ProgramReport>,
     /// What there are targets for.
@@ -82,16 +89,18 @@ impl Report {
     pub(super) fn new(
         environment: Environment,
         options: &Options,
-        processor: usize,
-        programs: &Programs,
-        ports: &Ports,
-        paths: &[Path],
+        processors: Processors,
+        measured: &Measured,
     ) -> Self {
-        let Options { rounds, round, flows, modes: _, ports: count } = *options;
+        let Options { rounds, round, flows, modes: _, ports: count, table } = *options;
+        let Measured { programs, ports, flows: many, paths, round_trips, streams } = measured;
         let program_reports: Vec<ProgramReport> =
             programs.each.iter().map(ProgramReport::new).collect();
         let mut figures = figure::of_paths(paths, flows);
+        figures.extend(figure::of_round_trips(round_trips));
+        figures.extend(figure::of_bulk(streams));
         figures.extend(figure::of_ports(count, ports));
+        figures.extend(figure::of_flows(table, many));
         figures.extend(figure::of_programs(&programs.load, &program_reports));
         Self {
             schema: SCHEMA,
@@ -100,9 +109,12 @@ impl Report {
             round_seconds: round.as_secs_f64(),
             flows,
             frame_bytes: super::frame::FRAME_BYTES,
-            processor,
+            processors,
             ports: count,
+            table,
             paths: self::paths(paths),
+            round_trips: tcp::round_trips(round_trips),
+            bulk: tcp::bulk(streams),
             programs: program_reports,
             figures,
         }

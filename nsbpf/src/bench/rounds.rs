@@ -2,6 +2,7 @@
 //! a ratio is one of two rounds that followed each other.
 
 use super::arrivals::{ENDS, End};
+use super::injector::Injector;
 use super::mode::{MODES, Mode, Target};
 use super::testbed::Testbed;
 use super::traffic::{self, Round};
@@ -22,9 +23,12 @@ pub(super) struct Path {
 pub(super) fn measure(options: &Options, tell: &dyn Fn(&str)) -> Result<Vec<Path>, BenchError> {
     let is_wanted = |mode: &&Mode| options.modes.iter().any(|name| name == mode.name);
     let modes: Vec<&'static Mode> = MODES.iter().filter(is_wanted).collect();
-    let testbed =
-        |(number, mode): (usize, &&'static Mode)| Testbed::new(mode, number, options.flows);
-    let mut testbeds: Vec<Testbed> =
+    let testbed = |(number, mode): (usize, &&'static Mode)| {
+        let mut testbed = Testbed::new(mode, number)?;
+        let injector = Injector::new(&mut testbed, options.flows)?;
+        Ok::<_, BenchError>((testbed, injector))
+    };
+    let mut testbeds: Vec<(Testbed, Injector)> =
         modes.iter().enumerate().map(testbed).collect::<Result<_, _>>()?;
     let mut sink = Sink::load()?;
     let pairs = ENDS.iter().flat_map(|end| modes.iter().enumerate().map(move |mode| (*end, mode)));
@@ -42,12 +46,12 @@ pub(super) fn measure(options: &Options, tell: &dyn Fn(&str)) -> Result<Vec<Path
             tell(&format!("round {number} of {}", options.rounds));
         }
         for (turn, path) in &mut turns {
-            let testbed = &mut testbeds[*turn];
-            let round = traffic::round(testbed, path.end, &mut sink, options.round)?;
+            let (testbed, injector) = &mut testbeds[*turn];
+            let round = traffic::round(testbed, injector, path.end, &mut sink, options.round)?;
             log::info!("{} {:?}: {round:?}", path.mode, path.end);
             path.rounds.extend(round.filter(|_| number > 0));
         }
     }
-    testbeds.into_iter().try_for_each(Testbed::take_down)?;
+    testbeds.into_iter().try_for_each(|(testbed, _)| testbed.take_down())?;
     Ok(turns.into_iter().map(|(_, path)| path).collect())
 }

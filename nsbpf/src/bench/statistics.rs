@@ -38,7 +38,7 @@ impl Summary {
     clippy::cast_sign_loss,
     reason = "a place among a handful of samples"
 )]
-fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let place = sorted.len().checked_sub(1)? as f64 * share;
     let lower = sorted.get(place.floor() as usize)?;
     let upper = sorted.get(place.ceil() as usize)?;

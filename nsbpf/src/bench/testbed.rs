@@ -1,67 +1,75 @@
 //! A path that is up: two namespaces, and what is between them.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
 
-use super::frame::{self, Address, FRAME_BYTES, PORT};
-use super::mode::{Mode, Wiring};
+use super::frame::PORT;
+use super::mode::Mode;
+use super::wiring::{INTERFACE, SENDER, Wiring};
 use super::{BenchError, io_error};
 use crate::apply;
-use crate::datapath::{Generator, StatsReader};
+use crate::datapath::StatsReader;
 use crate::lab::{Lab, Name};
+use crate::net::echo::Echo;
 use crate::net::link::{self, Link};
-use crate::net::{NetNs, Netlink, gro, sysctl};
+use crate::net::{NetNs, Netlink, sysctl};
 use crate::state::{Object, State, Veth};
 use crate::store::{LabLock, Store};
 
-const SENDER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-const RECEIVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
-const EVERYBODY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 255);
-const INTERFACE: &str = "eth0";
+/// How long is waited for the sender's answer through a router.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// One of the two namespaces.
+/// A namespace.
 pub(super) struct Side {
     pub(super) netns: NetNs,
     pub(super) netlink: Netlink,
     /// Its interface's index.
     pub(super) ifindex: u32,
-    mac: [u8; 6],
+    pub(super) mac: [u8; 6],
 }
 
-/// A mode's lab, up, and what sends through it.
+/// A mode's lab, up.
 pub(super) struct Testbed {
     pub(super) mode: &'static Mode,
     pub(super) sender: Side,
     pub(super) receiver: Side,
-    pub(super) generator: Generator,
-    pub(super) frame: [u8; FRAME_BYTES],
+    /// What forwards between them, with its interface towards the sender.
+    pub(super) router: Option<Side>,
     /// The datapath's counters, and the sender's port; `None` without a datapath.
     counters: Option<(StatsReader, u16)>,
     /// Takes what arrives, and lets the bridge know where the receiver is.
     socket: UdpSocket,
+    /// Lets the router know where both are; `None` without one.
+    echo: Option<Echo>,
     store: Store,
     lock: LabLock,
 }
 
 impl Testbed {
-    /// Brings the lab of a mode up, for frames of that many flows. `number` tells
-    /// it from the others that are up.
-    pub(super) fn new(mode: &'static Mode, number: usize, flows: u16) -> Result<Self, BenchError> {
-        let text = lab(mode, number);
+    /// Brings the lab of a mode up. `number` tells it from the others that are up.
+    pub(super) fn new(mode: &'static Mode, number: usize) -> Result<Self, BenchError> {
+        let text = mode.wiring.lab(number);
         let lab = Lab::parse(&text, "the benchmark's lab").map_err(Box::new)?;
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
         let never = std::sync::atomic::AtomicBool::new(false);
         let mut survey = apply::converge(&store, &lab, &mode.settings(&store)?, &never)?.survey;
-        let mut side = |name: &Name| {
+        let mut side = |place: usize| {
+            let name = &lab.namespaces[place].name;
             let vanished = || BenchError::Vanished(format!("namespace {name}"));
             let opened = survey.namespaces.remove(name).ok_or_else(vanished)?;
             Side::new(name, opened.netns, opened.netlink)
         };
-        let [sender, receiver] = [&lab.namespaces[0].name, &lab.namespaces[1].name];
-        let (sender, receiver) = (side(sender)?, side(receiver)?);
-        if matches!(mode.wiring, Wiring::Bridge { .. }) {
-            receive_by_napi(sender.ifindex)?;
-        }
+        let (sender, receiver) = (side(0)?, side(1)?);
+        let (router, echo) = match mode.wiring {
+            Wiring::Direct | Wiring::Bridge { .. } => (None, None),
+            Wiring::Router => {
+                let identifier = u16::try_from(number).unwrap_or_default();
+                let echo = Echo::new(&receiver.netns, SENDER.into(), identifier);
+                let echo = echo.map_err(io_error("open a socket in the receiving namespace"))?;
+                (Some(side(2)?), Some(echo))
+            }
+        };
         let counters = if mode.counts() {
             let port = port(&survey.state, &lab.namespaces[0].name)?;
             Some((StatsReader::open(&store)?, port))
@@ -73,26 +81,19 @@ impl Testbed {
             .run(sink_socket)
             .and_then(|made| made)
             .map_err(io_error("open a UDP socket in the receiving namespace"))?;
-        Ok(Self {
-            mode,
-            generator: Generator::load(sender.ifindex, flows)?,
-            frame: frame::udp(
-                Address { mac: sender.mac, ip: SENDER },
-                Address { mac: receiver.mac, ip: RECEIVER },
-            ),
-            sender,
-            receiver,
-            counters,
-            socket,
-            store,
-            lock,
-        })
+        Ok(Self { mode, sender, receiver, router, counters, socket, echo, store, lock })
     }
 
     /// Whether the mode is there at all on this kernel, once it is its turn: sets
     /// what is not the lab's but the whole network namespace's.
-    pub(super) fn prepare(&self) -> Result<bool, BenchError> {
-        if let Wiring::Bridge { netfilter } = self.mode.wiring {
+    pub(super) fn prepare(&mut self) -> Result<bool, BenchError> {
+        let Mode { name, wiring, .. } = *self.mode;
+        let netfilter = match wiring {
+            Wiring::Direct => None,
+            Wiring::Bridge { netfilter } => Some(netfilter),
+            Wiring::Router => Some(false),
+        };
+        if let Some(netfilter) = netfilter {
             let failed = io_error("set net.bridge.bridge-nf-call-*");
             if sysctl::set_bridge_netfilter(netfilter).map_err(failed)? != netfilter {
                 return Ok(false);
@@ -100,8 +101,15 @@ impl Testbed {
         }
         // The bridge floods what is for a MAC that it has not heard from.
         self.socket
-            .send_to(&[0], (EVERYBODY, PORT))
-            .map_err(io_error(format!("send a broadcast in mode {}", self.mode.name)))?;
+            .send_to(&[0], (wiring.everybody(), PORT))
+            .map_err(io_error(format!("send a broadcast in mode {name}")))?;
+        // Nor does a router ask for a neighbour then.
+        if let Some(echo) = &mut self.echo {
+            let answered = echo.ping(PATIENCE);
+            answered
+                .map_err(io_error(format!("ping the sender in mode {name}")))?
+                .ok_or(BenchError::Unreachable { mode: name })?;
+        }
         Ok(true)
     }
 
@@ -113,9 +121,9 @@ impl Testbed {
 
     /// Takes the lab down.
     pub(super) fn take_down(self) -> Result<(), BenchError> {
-        let Self { store, lock, sender, receiver, socket, .. } = self;
+        let Self { store, lock, sender, receiver, router, socket, echo, .. } = self;
         // Each keeps a namespace alive.
-        drop((sender, receiver, socket));
+        drop((sender, receiver, router, socket, echo));
         apply::take_down(&store)?;
         lock.retire();
         Ok(())
@@ -130,10 +138,6 @@ impl Side {
         let vanished = || BenchError::Vanished(format!("interface {name}/{INTERFACE}"));
         let Link { ifindex, mac, .. } = link.ok_or_else(vanished)?;
         let mac = mac.as_slice().try_into().map_err(|_| vanished())?;
-        netns
-            .run(|| gro::turn_on(INTERFACE))
-            .and_then(|done| done)
-            .map_err(io_error(format!("turn GRO of {name}/{INTERFACE} on")))?;
         Ok(Self { ifindex: *ifindex, netns, netlink, mac })
     }
 }
@@ -149,16 +153,6 @@ fn port(state: &State, namespace: &Name) -> Result<u16, BenchError> {
         .ok_or_else(|| BenchError::Vanished(format!("interface {namespace}/{INTERFACE}")))
 }
 
-/// Has the other end of a bridge's port, on the host, receive by NAPI as well: both
-/// ends have one index.
-fn receive_by_napi(ifindex: u32) -> Result<(), BenchError> {
-    let failed = |source| BenchError::Links { of: "the host".to_owned(), source };
-    let links = link::list(&mut Netlink::open().map_err(failed)?).map_err(failed)?;
-    let link = links.into_iter().find(|link| link.ifindex == ifindex);
-    let link = link.ok_or_else(|| BenchError::Vanished(format!("interface {ifindex}")))?;
-    gro::turn_on(&link.name).map_err(io_error(format!("turn GRO of {} on", link.name)))
-}
-
 /// Drops all that arrives right where it would be queued: no memory fills, and the
 /// kernel does not tell the sender that nobody is there.
 fn sink_socket() -> std::io::Result<UdpSocket> {
@@ -169,37 +163,4 @@ fn sink_socket() -> std::io::Result<UdpSocket> {
     let filter = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
     socket2::SockRef::from(&socket).attach_filter(&filter)?;
     Ok(socket)
-}
-
-fn lab(mode: &Mode, number: usize) -> String {
-    let (bridges, wires) = match mode.wiring {
-        Wiring::Direct => {
-            (String::new(), [format!("peer: b{number}/{INTERFACE}, "), String::new()])
-        }
-        Wiring::Bridge { .. } => {
-            let wire = format!("bridge: bench{number}, ");
-            (format!("bridges: {{ bench{number}: {{}} }}\n"), [wire.clone(), wire])
-        }
-    };
-    let namespaces = ["a", "b"].into_iter().zip(wires).zip([SENDER, RECEIVER]);
-    let namespaces = namespaces.map(|((name, wire), address)| {
-        let interface = format!("{{ {wire}addresses: [{address}/24] }}");
-        format!("  {name}{number}: {{ interfaces: {{ {INTERFACE}: {interface} }} }}\n")
-    });
-    format!("name: bench{number}\n{bridges}namespaces:\n{}", namespaces.collect::<String>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::mode::MODES;
-    use super::*;
-
-    #[test]
-    fn every_mode_is_a_lab() {
-        for mode in &MODES {
-            let lab = Lab::parse(&lab(mode, 7), "test").unwrap();
-            assert_eq!(lab.namespaces.len(), 2);
-            assert_eq!(lab.bridges.is_empty(), mode.wiring == Wiring::Direct);
-        }
-    }
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::BenchError;
 use super::arrivals::{Arrivals, End};
+use super::injector::Injector;
 use super::testbed::Testbed;
-use super::{BenchError, io_error};
 use crate::datapath::Sink;
 
 /// Frames that tell how many are to follow, and bring what this path needs back into
@@ -37,6 +38,7 @@ impl Round {
 /// Sends for that time. `None` if this kernel has no such path.
 pub(super) fn round(
     testbed: &mut Testbed,
+    injector: &Injector,
     end: End,
     sink: &mut Sink,
     time: Duration,
@@ -45,12 +47,11 @@ pub(super) fn round(
         return Ok(None);
     }
     let counted_before = testbed.counted()?;
-    let Testbed { sender, receiver, generator, frame, .. } = testbed;
+    let Testbed { sender, receiver, .. } = testbed;
     let mut arrivals = Arrivals::at(end, receiver, sink)?;
     let run = |arrivals: &mut Arrivals<'_>, count| {
         let before = arrivals.count()?;
-        let took = sender.netns.run(|| generator.send(frame, count));
-        Ok::<_, BenchError>((before, took.map_err(io_error("enter the sending namespace"))??))
+        Ok::<_, BenchError>((before, injector.send(sender, count)?))
     };
     let (_, took) = run(&mut arrivals, FIRST)?;
     let count = frames(time, took);

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::privilege;
 use super::say::say;
-use crate::bench::{self, MAX_FLOWS, MAX_PORTS, Options};
+use crate::bench::{self, MAX_FLOWS, MAX_PORTS, MAX_TABLE, Options};
 use crate::datapath;
 use crate::net::world;
 use crate::state::IngressHook;
@@ -35,6 +35,10 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = MAX_PORTS,
         value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_PORTS)))]
     ports: u16,
+    /// Flows that are in a table, and read; the targets are for 1,000,000
+    #[arg(long, default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TABLE)))]
+    table: u32,
     /// Also write all that was measured to a file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -50,7 +54,7 @@ fn mode(text: &str) -> Result<String, String> {
 
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let Self { rounds, round, flows, mut modes, ports, json } = self;
+        let Self { rounds, round, flows, mut modes, ports, table, json } = self;
         if modes.is_empty() {
             modes = bench::mode_names().map(str::to_owned).collect();
         }
@@ -64,7 +68,7 @@ impl Bench {
         let json = json.transpose()?;
         // No other thread is there yet, and none will be elsewhere.
         world::enter()?;
-        let options = Options { rounds, round, flows, modes, ports };
+        let options = Options { rounds, round, flows, modes, ports, table };
         let report = bench::datapath(&options, &|next| eprintln!("{next}"))?;
         say(&report.to_string())?;
         if let Some((path, file)) = json {

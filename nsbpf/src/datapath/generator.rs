@@ -15,8 +15,6 @@ use super::load::program_error;
 use super::{DatapathError, OBJECT};
 
 const XDP_GENERATOR: &str = "xdp_generator";
-/// Frames in a batch: the kernel's own choice, said so that it stays.
-const BATCH: u32 = 64;
 
 /// A generator for one interface.
 pub struct Generator {
@@ -24,6 +22,9 @@ pub struct Generator {
 }
 
 impl Generator {
+    /// Frames in a batch: the kernel's own choice, said so that it stays.
+    pub const BATCH: u32 = 64;
+
     /// Loads it for an interface, and for frames of that many flows, which differ in
     /// the UDP source port: 1 leaves frames as they are.
     ///
@@ -59,7 +60,7 @@ impl Generator {
         let options = TestRunOptions {
             data_in: Some(frame),
             repeat: count,
-            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            attrs: TestRunAttrs::new().xdp_live_frames(Self::BATCH),
             ..TestRunOptions::new()
         };
         let operation = "run on live frames (Linux 5.18 or later)";

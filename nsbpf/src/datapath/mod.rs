@@ -5,6 +5,7 @@
 //! XDP and TCX are pinned in the lab's folder.
 
 mod cost;
+mod filler;
 mod flows;
 mod generator;
 mod inspect;
@@ -32,6 +33,7 @@ use aya::programs::ProgramError;
 
 pub use self::log::KernelLog;
 pub use cost::{Costs, LoadCost};
+pub use filler::FlowsFiller;
 pub use flows::FlowsReader;
 pub use generator::Generator;
 pub use inspect::{LoadedMap, LoadedProgram, loaded_map, loaded_program, measure, name_of_program};

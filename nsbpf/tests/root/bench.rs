@@ -52,17 +52,26 @@ fn datapath() -> Result<(), Failed> {
     let json = folder.path().join("report.json");
     let mut bench = Command::new(xtask());
     bench.args(["bench", "datapath", "--rounds", "2", "--round", "5", "--ports", "3"]);
-    bench.args(["--flows", "7", "--nsbpf"]).arg(env!("CARGO_BIN_EXE_nsbpf"));
+    bench.args(["--flows", "7", "--table", "1000", "--nsbpf"]).arg(env!("CARGO_BIN_EXE_nsbpf"));
     bench.arg("--json").arg(&json).stdout(Stdio::piped()).stderr(Stdio::piped());
     let done = finish(&mut bench);
     assert_eq!(done.code, Some(0), "{}", done.err);
     let report: Value = serde_json::from_slice(&std::fs::read(&json)?)?;
-    assert_eq!((&report["schema"], &report["flows"]), (&1.into(), &7.into()));
+    assert_eq!((&report["schema"], &report["flows"]), (&2.into(), &7.into()));
     let paths = report["paths"].as_array().expect("paths");
-    assert!(paths.len() > 2, "something is compared: {paths:?}");
-    for path in paths {
-        let ends = paths.iter().filter(|other| other["mode"] == path["mode"]);
-        assert_eq!(ends.count(), 2, "each path has two ends: {path}");
+    let has = |mode: &str, end: &str| {
+        assert!(
+            paths.iter().any(|path| path["mode"] == mode && path["end"] == end),
+            "{mode} {end}"
+        );
+    };
+    for mode in ["wire", "bridge", "bridge+nf", "counters", "flows", "redirect", "xdp"] {
+        has(mode, "xdp_sink");
+        has(mode, "receiver");
+    }
+    // The sink does not see what these bring.
+    for mode in ["peer", "router", "routed"] {
+        has(mode, "receiver");
     }
     for path in paths {
         let there = path["available"] == true;
@@ -80,6 +89,7 @@ fn datapath() -> Result<(), Failed> {
     }
     // All frames arrive: somewhere, at least once, whatever else the machine does.
     assert!(paths.iter().any(|path| !path["pps"].is_null()), "{paths:?}");
+    tcp(&report, &done.out);
     for program in report["programs"].as_array().expect("programs") {
         assert!(program["run_ns"]["median"].as_f64() > Some(0.0), "{program}");
         assert!(program["load_seconds"]["median"].as_f64() > Some(0.0), "{program}");
@@ -89,16 +99,44 @@ fn datapath() -> Result<(), Failed> {
         let of_ports = figure["what"].as_str().is_some_and(|what| what.contains("3 ports"));
         assert!(!of_ports || figure["measured"].as_f64() > Some(0.0), "{figure}");
         assert!(!of_ports || figure["verdict"].is_null(), "{figure}: targets are for 1,000 ports");
+        let of_flows = figure["what"].as_str().is_some_and(|what| what.contains("1000 flows"));
+        assert!(!of_flows || figure["measured"].as_f64() > Some(0.0), "{figure}");
+        assert!(!of_flows || figure["verdict"].is_null(), "{figure}: targets are for 1,000,000");
         let nothing = figure["measured"].is_null();
         assert!(!nothing || figure["verdict"].is_null(), "{figure}");
     }
-    for path in paths.iter().filter(|path| path["end"] == "xdp_sink") {
-        let mode = path["mode"].as_str().expect("a name");
-        let judged = figures.iter().any(|figure| {
-            figure["unit"] == "share"
-                && figure["what"].as_str().is_some_and(|what| what.starts_with(&format!("{mode},")))
-        });
-        assert_eq!(judged, mode.starts_with("counters"), "{mode}");
+    let judged = |what: &str| {
+        let figure = figures.iter().find(|figure| figure["what"] == what);
+        figure.unwrap_or_else(|| panic!("nothing is told of {what}"))
+    };
+    for what in ["TCP round trip p50, peer, of wire", "TCP in bulk, peer, of wire"] {
+        assert!(judged(what)["measured"].as_f64() > Some(0.0), "{what}");
     }
     Ok(())
+}
+
+/// Nothing of it is ever void.
+fn tcp(report: &Value, printed: &str) {
+    const MODES: [&str; 4] = ["wire", "bridge", "redirect", "peer"];
+    let two = report["processors"]["other"].is_number();
+    let rows = |name: &str| report[name].as_array().cloned().expect("rows");
+    let round_trips = rows("round_trips");
+    assert_eq!(round_trips.len(), MODES.len() * if two { 2 } else { 1 });
+    for row in &round_trips {
+        assert_eq!(row["p50_ns"]["samples"].as_array().map(Vec::len), Some(2), "{row}");
+        let median = |name: &str| row[name]["median"].as_f64().expect("a number");
+        assert!(median("p50_ns") > 0.0 && median("p50_ns") <= median("p99_ns"), "{row}");
+        assert!(median("per_second") > 0.0 && median("p50_of_wire") > 0.0, "{row}");
+    }
+    let bulk = rows("bulk");
+    for row in &bulk {
+        assert_eq!(row["processors"], if two { 2 } else { 1 }, "{row}");
+        assert!(row["bits_per_second"]["median"].as_f64() > Some(0.0), "{row}");
+        assert!(row["of_wire"]["median"].as_f64() > Some(0.0), "{row}");
+    }
+    for rows in [&round_trips[..MODES.len()], &bulk] {
+        let modes: Vec<&str> = rows.iter().filter_map(|row| row["mode"].as_str()).collect();
+        assert_eq!(modes, MODES);
+    }
+    assert!(printed.contains("TCP round trip") && printed.contains("TCP in bulk"), "{printed}");
 }

@@ -26,8 +26,12 @@ pub(super) struct Arguments {
     /// Ports that are attached and read; the targets are for 1,000
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(2..=1000))]
     ports: u16,
-    /// The same as `--rounds 10 --round 80 --ports 100`
-    #[arg(long, conflicts_with_all = ["rounds", "round", "ports"])]
+    /// Flows that are in a table, and read; the targets are for 1,000,000
+    #[arg(long, default_value_t = 1_000_000,
+        value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    table: u32,
+    /// The same as `--rounds 10 --round 80 --ports 100 --table 100000`
+    #[arg(long, conflicts_with_all = ["rounds", "round", "ports", "table"])]
     quick: bool,
     /// Also write all that was measured to a file, as JSON
     #[arg(long, value_name = "FILE")]
@@ -38,8 +42,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { rounds, round, flows, ports, quick, json, nsbpf } = arguments;
-    let (rounds, round, ports) = if *quick { (10, 80, 100) } else { (*rounds, *round, *ports) };
+    let Arguments { rounds, round, flows, ports, table, quick, json, nsbpf } = arguments;
+    let (rounds, round, ports, table) =
+        if *quick { (10, 80, 100, 100_000) } else { (*rounds, *round, *ports, *table) };
     let program = match nsbpf {
         Some(program) => fs::canonicalize(program).context("find the nsbpf to measure")?,
         None => nsbpf::build()?,
@@ -48,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut bench = way.command(program);
     bench.arg("bench").args(["--rounds", &rounds.to_string()]);
     bench.args(["--round", &format!("{round}ms"), "--flows", &flows.to_string()]);
-    bench.args(["--ports", &ports.to_string()]);
+    bench.args(["--ports", &ports.to_string(), "--table", &table.to_string()]);
     if let Some(file) = json {
         // Made here, so that it is not root's.
         File::create(file).with_context(|| format!("create {}", file.display()))?;

@@ -2,14 +2,19 @@
 
 use serde::Serialize;
 
-use super::{ProgramReport, ratio};
-use crate::bench::mode::Target;
+use super::{ProgramReport, ratio, tcp};
+use crate::bench::bulk::Streams;
+use crate::bench::flows::{Flows, TOP};
+use crate::bench::latency::RoundTrips;
+use crate::bench::mode::{Bounds, Target, WIRE};
 use crate::bench::ports::Ports;
 use crate::bench::rounds::Path;
 use crate::bench::statistics::Summary;
 
 /// Ports that the targets are for.
 const TARGET_PORTS: u16 = 1000;
+/// Flows in a table that the targets are for.
+const TARGET_TABLE: u32 = 1_000_000;
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +24,10 @@ pub enum Unit {
     Seconds,
     /// A share of something else; more is better.
     Share,
+    /// A multiple of something else; less is better.
+    Multiple,
+    /// Bytes; fewer are better.
+    Bytes,
     /// Instructions; fewer are better.
     Instructions,
 }
@@ -63,7 +72,7 @@ impl Figure {
     ) -> Self {
         let reaches = |measured: f64, target: f64| match unit {
             Unit::Share => measured >= target,
-            Unit::Seconds | Unit::Instructions => measured <= target,
+            Unit::Seconds | Unit::Multiple | Unit::Bytes | Unit::Instructions => measured <= target,
         };
         let verdict = measured.map(|measured| {
             if stretch.is_some_and(|stretch| reaches(measured, stretch)) {
@@ -95,6 +104,28 @@ pub(super) fn of_paths(paths: &[Path], flows: u16) -> Vec<Figure> {
     paths.iter().flat_map(of_path).collect()
 }
 
+/// TCP's round trips that there is a target for: it is for one processor.
+pub(super) fn of_round_trips(all: &[RoundTrips]) -> Vec<Figure> {
+    let figure = |path: &RoundTrips| {
+        let Bounds { must, stretch } = path.targets.round_trip.filter(|_| path.processors == 1)?;
+        let what = format!("TCP round trip p50, {}, of {WIRE}", path.mode);
+        let measured = tcp::round_trip_of_wire(path, all).map(|ratio| ratio.median);
+        Some(Figure::new(what, Unit::Multiple, must, Some(stretch), measured))
+    };
+    all.iter().filter_map(figure).collect()
+}
+
+/// TCP in bulk that there is a target for.
+pub(super) fn of_bulk(all: &[Streams]) -> Vec<Figure> {
+    let figure = |path: &Streams| {
+        let Bounds { must, stretch } = path.targets.bulk?;
+        let what = format!("TCP in bulk, {}, of {WIRE}", path.mode);
+        let measured = tcp::bulk_of_wire(path, all).map(|ratio| ratio.median);
+        Some(Figure::new(what, Unit::Share, must, Some(stretch), measured))
+    };
+    all.iter().filter_map(figure).collect()
+}
+
 pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
     let figure = |what: String, must, stretch, samples: &[f64]| {
         let figure = Figure::new(what, Unit::Seconds, must, Some(stretch), median(samples));
@@ -103,6 +134,19 @@ pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
     [
         figure(format!("attach {count} ports, both directions"), 0.5, 0.3, &ports.attach),
         figure(format!("read the counters of {count} ports"), 0.01, 0.005, &ports.read),
+    ]
+}
+
+pub(super) fn of_flows(count: u32, flows: &Flows) -> [Figure; 2] {
+    let figure = |what: String, unit, must, measured| {
+        let figure = Figure::new(what, unit, must, None, measured);
+        Figure { verdict: figure.verdict.filter(|_| count == TARGET_TABLE), ..figure }
+    };
+    let read = format!("read {count} flows, the first {TOP}");
+    let memory = format!("memory of nsbpf for {count} flows");
+    [
+        figure(read, Unit::Seconds, 0.8, median(&flows.read)),
+        figure(memory, Unit::Bytes, 300e6, Some(flows.memory_bytes)),
     ]
 }
 

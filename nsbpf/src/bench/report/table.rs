@@ -4,25 +4,50 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Figure, PathReport, ProgramReport, Report, Unit, Verdict};
+use super::{
+    BulkReport, Figure, PathReport, ProgramReport, Report, RoundTripReport, Unit, Verdict,
+};
 use crate::bench::environment::Environment;
 use crate::bench::statistics::Summary;
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { environment, rounds, round_seconds, flows, frame_bytes, processor, .. } = self;
+        let Self { environment, rounds, round_seconds, flows, frame_bytes, processors: on, .. } =
+            self;
         let Environment { kernel, processors, processor: model, load, nsbpf, object } = environment;
         let object = object.get(..12).unwrap_or(object);
         writeln!(
             formatter,
             "nsbpf {nsbpf}, object {object}; Linux {kernel}; {processors} × {model}, all on \
-             number {processor}; load before {load}; {rounds} rounds of {round_seconds} s; \
-             frames of {frame_bytes} bytes, flows: {flows}\n"
+             number {}{}; load before {load}; {rounds} rounds of {round_seconds} s; \
+             frames of {frame_bytes} bytes, flows: {flows}\n",
+            on.one,
+            on.other.map(|other| format!(" (TCP on two: {other} too)")).unwrap_or_default(),
         )?;
         let mut paths =
             table(&["path", "end", "Mpps", "middle half", "of bridge", "", "of wire", "", "void"]);
         for path in &self.paths {
             paths.add_row(path.cells());
+        }
+        let mut round_trips = table(&[
+            "TCP round trip",
+            "processors",
+            "p50 µs",
+            "middle half",
+            "of wire",
+            "",
+            "p99 µs",
+            "middle half",
+            "a second",
+            "middle half",
+        ]);
+        for path in &self.round_trips {
+            round_trips.add_row(path.cells());
+        }
+        let mut bulk =
+            table(&["TCP in bulk", "processors", "Gbit/s", "middle half", "of wire", ""]);
+        for path in &self.bulk {
+            bulk.add_row(path.cells());
         }
         let mut programs = table(&["program", "ns a frame", "middle half"]);
         for ProgramReport { program, run_ns, .. } in &self.programs {
@@ -33,7 +58,7 @@ impl fmt::Display for Report {
         for figure in &self.figures {
             figures.add_row(figure.cells());
         }
-        write!(formatter, "{paths}\n\n{programs}\n\n{figures}")
+        write!(formatter, "{paths}\n\n{round_trips}\n\n{bulk}\n\n{programs}\n\n{figures}")
     }
 }
 
@@ -67,6 +92,28 @@ impl PathReport {
     }
 }
 
+impl RoundTripReport {
+    fn cells(&self) -> Vec<String> {
+        let Self { mode, processors, p50_ns, p99_ns, per_second, p50_of_wire } = self;
+        let [p50, p99] =
+            [p50_ns, p99_ns].map(|ns| shown(ns.as_ref(), |ns| format!("{:.1}", ns / 1e3)));
+        let of_wire = shown(p50_of_wire.as_ref(), |times| format!("{times:.2}"));
+        let per_second = shown(per_second.as_ref(), |rate| format!("{rate:.0}"));
+        let head = [(*mode).to_owned(), processors.to_string()];
+        [&head[..], &p50, &of_wire, &p99, &per_second].concat()
+    }
+}
+
+impl BulkReport {
+    fn cells(&self) -> Vec<String> {
+        let Self { mode, processors, bits_per_second, of_wire } = self;
+        let rate = shown(bits_per_second.as_ref(), |rate| format!("{:.1}", rate / 1e9));
+        let of_wire = shown(of_wire.as_ref(), |share| format!("{share:.2}"));
+        let head = [(*mode).to_owned(), processors.to_string()];
+        [&head[..], &rate, &of_wire].concat()
+    }
+}
+
 impl Figure {
     fn cells(&self) -> [String; 5] {
         let Self { what, unit, must, stretch, measured, verdict } = self;
@@ -93,7 +140,8 @@ impl Unit {
         match self {
             Self::Seconds if value < 0.1 => format!("{:.1} ms", value * 1e3),
             Self::Seconds => format!("{value:.2} s"),
-            Self::Share => format!("{value:.2}"),
+            Self::Share | Self::Multiple => format!("{value:.2}"),
+            Self::Bytes => format!("{:.0} MB", value / 1e6),
             Self::Instructions => format!("{value:.0}"),
         }
     }

@@ -1,0 +1,95 @@
+//! What puts frames into a path.
+
+use std::time::Duration;
+
+use super::frame::{self, Address, FRAME_BYTES, HOPS};
+use super::testbed::{Side, Testbed};
+use super::wiring::{SENDER, Wiring};
+use super::{BenchError, io_error};
+use crate::datapath::Generator;
+use crate::net::link::{self, Link};
+use crate::net::{Netlink, gro};
+
+/// Sends the frame of a path out of its sender's interface.
+///
+/// The kernel gives the same memory to one frame after the other and does not put it
+/// back to what it was. A router changes frames: their MAC addresses, which the lab
+/// makes the same on both sides, and the hops that are left. So a run is over before
+/// a frame can have none left, and the next one begins with new memory.
+pub(super) struct Injector {
+    generator: Generator,
+    frame: [u8; FRAME_BYTES],
+    /// Frames of a run at most.
+    run: u32,
+}
+
+impl Injector {
+    /// Has all ends that frames come in by receive by NAPI, and makes a frame for the
+    /// path, of that many flows.
+    pub(super) fn new(testbed: &mut Testbed, flows: u16) -> Result<Self, BenchError> {
+        receive_by_napi(testbed)?;
+        let Testbed { mode, sender, receiver, router, .. } = testbed;
+        let next = router.as_ref().unwrap_or(receiver);
+        Ok(Self {
+            generator: Generator::load(sender.ifindex, flows)?,
+            frame: frame::udp(
+                Address { mac: sender.mac, ip: SENDER },
+                Address { mac: next.mac, ip: mode.wiring.receiver() },
+            ),
+            run: match router {
+                // A frame is in a batch once at most, and is not sent on with its last hop.
+                Some(_) => (u32::from(HOPS) - 1) * Generator::BATCH,
+                None => u32::MAX,
+            },
+        })
+    }
+
+    /// Sends that many. Returns the time that they took.
+    pub(super) fn send(&self, from: &Side, count: u32) -> Result<Duration, BenchError> {
+        let runs = || {
+            let (mut took, mut left) = (Duration::ZERO, count);
+            while left > 0 {
+                let run = left.min(self.run);
+                took += self.generator.send(&self.frame, run)?;
+                left -= run;
+            }
+            Ok(took)
+        };
+        from.netns.run(runs).map_err(io_error("enter the sending namespace"))?
+    }
+}
+
+/// Ends inside the namespaces, and those behind who sends: on the host, with the same
+/// indices.
+fn receive_by_napi(testbed: &mut Testbed) -> Result<(), BenchError> {
+    let Testbed { mode, sender, receiver, router, .. } = testbed;
+    let mut behind = Vec::new();
+    for (side, sends) in [(sender, true), (receiver, false)]
+        .into_iter()
+        .chain(router.as_mut().map(|router| (router, true)))
+    {
+        let links = interfaces(&mut side.netlink, "a namespace of the benchmark")?;
+        side.netns
+            .run(|| links.iter().try_for_each(|link| gro::turn_on(&link.name)))
+            .and_then(|done| done)
+            .map_err(io_error("turn GRO of a namespace's interfaces on"))?;
+        if sends && mode.wiring != Wiring::Direct {
+            behind.extend(links.iter().map(|link| link.ifindex));
+        }
+    }
+    let failed = |source| BenchError::Links { of: "the host".to_owned(), source };
+    let host = interfaces(&mut Netlink::open().map_err(failed)?, "the host")?;
+    for ifindex in behind {
+        let link = host.iter().find(|link| link.ifindex == ifindex);
+        let link = link.ok_or_else(|| BenchError::Vanished(format!("interface {ifindex}")))?;
+        gro::turn_on(&link.name).map_err(io_error(format!("turn GRO of {} on", link.name)))?;
+    }
+    Ok(())
+}
+
+fn interfaces(netlink: &mut Netlink, of: &str) -> Result<Vec<Link>, BenchError> {
+    let mut links =
+        link::list(netlink).map_err(|source| BenchError::Links { of: of.to_owned(), source })?;
+    links.retain(|link| link.ifindex != link::LOOPBACK);
+    Ok(links)
+}
