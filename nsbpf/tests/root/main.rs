@@ -23,6 +23,7 @@ mod engine;
 mod exact;
 mod exec;
 mod expedite;
+mod fastpath;
 mod flows;
 mod foreign;
 mod forwarding;
@@ -68,6 +69,7 @@ fn main() {
         upgrade::TESTS,
         exact::TESTS,
         flows::TESTS,
+        fastpath::exact::TESTS,
         guard::TESTS,
         expedite::TESTS,
         foreign::TESTS,
