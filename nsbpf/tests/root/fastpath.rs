@@ -1,6 +1,10 @@
 //! Ways that pass the bridge by: as exact as the bridge, and to the same receivers.
 
+pub(crate) mod behaviour;
+pub(crate) mod differs;
 pub(crate) mod exact;
+mod side_by_side;
+mod tap;
 
 use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;

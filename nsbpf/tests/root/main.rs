@@ -70,6 +70,8 @@ fn main() {
         exact::TESTS,
         flows::TESTS,
         fastpath::exact::TESTS,
+        fastpath::behaviour::TESTS,
+        fastpath::differs::TESTS,
         guard::TESTS,
         expedite::TESTS,
         foreign::TESTS,
@@ -103,6 +105,7 @@ fn main() {
                 .or_else(|| tables::why_not(name))
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
+                .or_else(|| fastpath::differs::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
             match here {

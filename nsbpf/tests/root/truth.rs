@@ -1,5 +1,6 @@
 //! Counters against what sockets say: exact packets, exact bytes.
 
+use std::ffi::CStr;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -239,7 +240,12 @@ pub(crate) fn gso_is_exact(ground: &Ground) -> Result<(), Failed> {
     Ok(())
 }
 
-fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: i32) -> std::io::Result<()> {
+pub(crate) fn set_option(
+    socket: &impl AsRawFd,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> std::io::Result<()> {
     // SAFETY: the value is as long as told.
     let result = unsafe {
         libc::setsockopt(
@@ -358,22 +364,30 @@ pub(crate) struct Wire(Socket);
 impl Wire {
     pub(crate) fn new() -> std::io::Result<Self> {
         // Of no protocol: it hears nothing.
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-        // SAFETY: a plain C string.
-        let ifindex = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) };
-        let mut storage = SockAddrStorage::zeroed();
-        // SAFETY: `sockaddr_ll` is a kind of socket address.
-        let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = ifindex as i32;
-        // SAFETY: initialised above, with that length.
-        let address =
-            unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
-        socket.bind(&address)?;
-        Ok(Self(socket))
+        packet_socket(c"eth0", 0).map(Self)
     }
 
     pub(crate) fn send(&self, frame: &[u8]) -> std::io::Result<()> {
         self.0.send(frame).map(drop)
     }
+}
+
+/// A raw socket at an interface of the current namespace, which hears frames of that
+/// protocol.
+pub(crate) fn packet_socket(interface: &CStr, protocol: u16) -> std::io::Result<Socket> {
+    // Until it is bound, it would hear what comes in anywhere.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    // SAFETY: a plain C string.
+    let ifindex = unsafe { libc::if_nametoindex(interface.as_ptr()) };
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: `sockaddr_ll` is a kind of socket address.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = ifindex as i32;
+    // SAFETY: initialised above, with that length.
+    let address =
+        unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+    socket.bind(&address)?;
+    Ok(socket)
 }
