@@ -72,6 +72,7 @@ fn main() {
         fastpath::exact::TESTS,
         fastpath::behaviour::TESTS,
         fastpath::differs::TESTS,
+        fastpath::stream::TESTS,
         guard::TESTS,
         expedite::TESTS,
         foreign::TESTS,

@@ -207,7 +207,7 @@ fn flood_adds_up(ground: &Ground, family: Family) -> Result<(), Failed> {
 }
 
 /// What the kernel says it dropped between the sender's stack and the bridge.
-fn dropped_in_queues() -> u64 {
+pub(crate) fn dropped_in_queues() -> u64 {
     let dropped = |link: serde_json::Value| {
         ["rx", "tx"]
             .map(|way| link[0]["stats64"][way]["dropped"].as_u64().unwrap())
