@@ -3,6 +3,7 @@
 pub(crate) mod behaviour;
 pub(crate) mod differs;
 pub(crate) mod exact;
+pub(crate) mod mark;
 mod side_by_side;
 pub(crate) mod stream;
 mod tap;

@@ -73,6 +73,7 @@ fn main() {
         fastpath::behaviour::TESTS,
         fastpath::differs::TESTS,
         fastpath::stream::TESTS,
+        fastpath::mark::TESTS,
         guard::TESTS,
         expedite::TESTS,
         foreign::TESTS,
