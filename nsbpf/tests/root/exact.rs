@@ -14,25 +14,18 @@ use nsbpf_common::stats::{Cell, Class, Direction, Size};
 
 use crate::Test;
 use crate::engine::settings;
-use crate::truth::{Ground, grown};
-use crate::world::{ip, ip_json, netns, reaches, udp};
+use crate::truth::{Ground, LAB, grown};
+use crate::world::{ip, ip_json, reaches, udp};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("exact::by_clsact", || every_kind(Attach::Clsact, IngressHook::Tc)),
-    ("exact::by_tcx", || every_kind(Attach::Tcx, IngressHook::Tc)),
-    ("exact::by_xdp", || every_kind(Attach::Clsact, IngressHook::Xdp)),
-    ("exact::by_generic_xdp", || every_kind(Attach::Clsact, IngressHook::XdpGeneric)),
-    ("exact::jumbo_by_clsact", || jumbo(Attach::Clsact)),
-    ("exact::jumbo_by_tcx", || jumbo(Attach::Tcx)),
+    ("exact::by_clsact", || exact(Attach::Clsact, IngressHook::Tc)),
+    ("exact::by_tcx", || exact(Attach::Tcx, IngressHook::Tc)),
+    ("exact::by_xdp", || exact(Attach::Clsact, IngressHook::Xdp)),
+    ("exact::by_generic_xdp", || exact(Attach::Clsact, IngressHook::XdpGeneric)),
+    ("exact::jumbo_by_clsact", || exact_jumbo(Attach::Clsact)),
+    ("exact::jumbo_by_tcx", || exact_jumbo(Attach::Tcx)),
 ];
 
-const LAB: &str = "
-name: truth
-bridges: { br0: {} }
-namespaces:
-  a: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }
-  b: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.2/24, 'fd00::2/64'] } } }
-";
 const COUNT: u64 = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
 const PORT: u16 = 7777;
@@ -104,13 +97,19 @@ fn kinds(interface: u32) -> [Kind; 5] {
     ]
 }
 
-fn every_kind(attach: Attach, ingress: IngressHook) -> Result<(), Failed> {
-    let settings = Settings { attach, ..settings(ingress) };
-    let ground = Ground::with(LAB, &settings);
-    let (a, b) = (netns("a"), netns("b"));
+fn exact(attach: Attach, ingress: IngressHook) -> Result<(), Failed> {
+    let ground = Ground::with(LAB, &Settings { attach, ..settings(ingress) });
+    every_kind(&ground)?;
+    agrees_with_the_kernel(&ground, ingress)?;
+    ground.down();
+    Ok(())
+}
+
+pub(crate) fn every_kind(ground: &Ground) -> Result<(), Failed> {
+    let [a, b] = ground.namespaces();
     assert!(reaches("a", "10.0.0.2") && reaches("a", "fd00::2"));
     let interface = index("a");
-    let senders = [udp(&a, Ipv4Addr::new(10, 0, 0, 1).into()), udp(&a, "fd00::1".parse().unwrap())];
+    let senders = [udp(a, Ipv4Addr::new(10, 0, 0, 1).into()), udp(a, "fd00::1".parse().unwrap())];
     senders[0].set_broadcast(true)?;
     for kind in kinds(interface) {
         let receiver = b.run(|| bound(kind.to))??;
@@ -130,10 +129,7 @@ fn every_kind(attach: Attach, ingress: IngressHook) -> Result<(), Failed> {
             assert_grown(&kind, &before, &after);
         }
     }
-    arp_and_icmp(&ground);
-    agrees_with_the_kernel(&ground, ingress)?;
-    drop((a, b, senders));
-    ground.down();
+    arp_and_icmp(ground);
     Ok(())
 }
 
@@ -183,7 +179,7 @@ fn arp_and_icmp(ground: &Ground) {
 
 /// All that ever left or entered: as the interfaces of the namespaces count it, and
 /// as the matrix does. Read until nothing comes in between.
-fn agrees_with_the_kernel(ground: &Ground, ingress: IngressHook) -> Result<(), Failed> {
+pub(crate) fn agrees_with_the_kernel(ground: &Ground, ingress: IngressHook) -> Result<(), Failed> {
     let (datapath, _) = datapath::observe(&ground.up.store).ok_or("nothing is loaded")?;
     let pairs = PairsReader::open(&ground.up.store, &datapath)?;
     let [a, b] = ground.ports();
@@ -232,14 +228,23 @@ fn index(namespace: &str) -> u32 {
     index.and_then(|index| index.try_into().ok()).expect("an interface index")
 }
 
+fn exact_jumbo(attach: Attach) -> Result<(), Failed> {
+    let ground = Ground::with(&wide(), &Settings { attach, ..settings(IngressHook::Tc) });
+    jumbo(&ground)?;
+    ground.down();
+    Ok(())
+}
+
+/// The lab with an MTU of 9,000.
+pub(crate) fn wide() -> String {
+    LAB.replace("br0: {}", "br0: { mtu: 9000 }")
+}
+
 /// Frames of 9,000 bytes.
-fn jumbo(attach: Attach) -> Result<(), Failed> {
-    let settings = Settings { attach, ..settings(IngressHook::Tc) };
-    let source = LAB.replace("br0: {}", "br0: { mtu: 9000 }");
-    let ground = Ground::with(&source, &settings);
-    let (a, b) = (netns("a"), netns("b"));
+pub(crate) fn jumbo(ground: &Ground) -> Result<(), Failed> {
+    let [a, b] = ground.namespaces();
     assert!(reaches("a", "10.0.0.2"));
-    let sender = udp(&a, Ipv4Addr::new(10, 0, 0, 1).into());
+    let sender = udp(a, Ipv4Addr::new(10, 0, 0, 1).into());
     let to: SocketAddr = (Ipv4Addr::new(10, 0, 0, 2), PORT).into();
     let receiver = b.run(|| bound(to))??;
     let [before, _] = ground.read();
@@ -253,7 +258,5 @@ fn jumbo(attach: Attach) -> Result<(), Failed> {
     assert_eq!(grown(before.tx[Class::Ipv4Udp], after.tx[Class::Ipv4Udp]), expected);
     assert_eq!(after.tx.size(Size::Longer), COUNT);
     assert_eq!(there.rx.size(Size::Longer), COUNT);
-    drop((a, b, sender, receiver));
-    ground.down();
     Ok(())
 }

@@ -23,6 +23,7 @@ mod engine;
 mod exact;
 mod exec;
 mod expedite;
+mod fastpath;
 mod flows;
 mod foreign;
 mod forwarding;
@@ -70,6 +71,11 @@ fn main() {
         upgrade::TESTS,
         exact::TESTS,
         flows::TESTS,
+        fastpath::exact::TESTS,
+        fastpath::behaviour::TESTS,
+        fastpath::differs::TESTS,
+        fastpath::stream::TESTS,
+        fastpath::mark::TESTS,
         guard::TESTS,
         routed::TESTS,
         expedite::TESTS,
@@ -106,6 +112,7 @@ fn main() {
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
                 .or_else(|| offloads::why_not(name))
+                .or_else(|| fastpath::differs::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
             match here {

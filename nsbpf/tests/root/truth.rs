@@ -1,5 +1,6 @@
 //! Counters against what sockets say: exact packets, exact bytes.
 
+use std::ffi::CStr;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -18,18 +19,26 @@ use crate::engine::{Up, lab, port, settings};
 use crate::world::{ip_json, netns, udp};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("truth::udp_ipv4_under_tc", || udp_is_exact(IngressHook::Tc, V4)),
-    ("truth::udp_ipv4_under_xdp", || udp_is_exact(IngressHook::Xdp, V4)),
-    ("truth::udp_ipv6_under_tc", || udp_is_exact(IngressHook::Tc, V6)),
-    ("truth::udp_ipv4_under_generic_xdp", || udp_is_exact(IngressHook::XdpGeneric, V4)),
-    ("truth::udp_ipv6_under_generic_xdp", || udp_is_exact(IngressHook::XdpGeneric, V6)),
-    ("truth::udp_ipv6_under_xdp", || udp_is_exact(IngressHook::Xdp, V6)),
-    ("truth::segmentation_offload_under_tc", || gso_is_exact(IngressHook::Tc)),
-    ("truth::segmentation_offload_under_xdp", || gso_is_exact(IngressHook::Xdp)),
-    ("truth::tcp_under_tc", || tcp_is_exact(IngressHook::Tc)),
-    ("truth::tcp_under_xdp", || tcp_is_exact(IngressHook::Xdp)),
-    ("truth::vlan_tags_under_tc", || vlan_is_exact(IngressHook::Tc)),
-    ("truth::vlan_tags_under_xdp", || vlan_is_exact(IngressHook::Xdp)),
+    ("truth::udp_ipv4_under_tc", || under(IngressHook::Tc, |ground| udp_is_exact(ground, V4))),
+    ("truth::udp_ipv4_under_xdp", || under(IngressHook::Xdp, |ground| udp_is_exact(ground, V4))),
+    ("truth::udp_ipv6_under_tc", || under(IngressHook::Tc, |ground| udp_is_exact(ground, V6))),
+    ("truth::udp_ipv4_under_generic_xdp", || {
+        under(IngressHook::XdpGeneric, |ground| udp_is_exact(ground, V4))
+    }),
+    ("truth::udp_ipv6_under_generic_xdp", || {
+        under(IngressHook::XdpGeneric, |ground| udp_is_exact(ground, V6))
+    }),
+    ("truth::udp_ipv6_under_xdp", || under(IngressHook::Xdp, |ground| udp_is_exact(ground, V6))),
+    ("truth::segmentation_offload_under_tc", || under(IngressHook::Tc, gso_is_exact)),
+    ("truth::segmentation_offload_under_xdp", || under(IngressHook::Xdp, gso_is_exact)),
+    ("truth::tcp_under_tc", || under(IngressHook::Tc, tcp_is_exact)),
+    ("truth::tcp_under_xdp", || under(IngressHook::Xdp, tcp_is_exact)),
+    ("truth::vlan_tags_under_tc", || {
+        under(IngressHook::Tc, |ground| tags_are_exact(ground, EVERYBODY, &[TAG]))
+    }),
+    ("truth::vlan_tags_under_xdp", || {
+        under(IngressHook::Xdp, |ground| tags_are_exact(ground, EVERYBODY, &[TAG]))
+    }),
 ];
 
 pub(crate) const LAB: &str = "
@@ -64,11 +73,18 @@ pub(crate) struct Ground {
     b: NetNs,
 }
 
-impl Ground {
-    fn new(ingress: IngressHook) -> Self {
-        Self::with(LAB, &settings(ingress))
-    }
+/// Has a test happen on a lab of two namespaces.
+fn under(
+    ingress: IngressHook,
+    test: impl FnOnce(&Ground) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let ground = Ground::with(LAB, &settings(ingress));
+    test(&ground)?;
+    ground.down();
+    Ok(())
+}
 
+impl Ground {
     /// Another lab of the interfaces `a/eth0` and `b/eth0`, with other settings.
     pub(crate) fn with(source: &str, settings: &Settings) -> Self {
         let lab = lab(source);
@@ -127,12 +143,9 @@ pub(crate) fn sockets(ground: &Ground, family: Family) -> [UdpSocket; 2] {
     [a, b]
 }
 
-fn udp_is_exact(ingress: IngressHook, family: Family) -> Result<(), Failed> {
-    let ground = Ground::new(ingress);
-    exchange_is_exact(&ground, family)?;
-    flood_adds_up(&ground, family)?;
-    ground.down();
-    Ok(())
+pub(crate) fn udp_is_exact(ground: &Ground, family: Family) -> Result<(), Failed> {
+    exchange_is_exact(ground, family)?;
+    flood_adds_up(ground, family)
 }
 
 /// Datagrams to and fro, of several sizes.
@@ -194,7 +207,7 @@ fn flood_adds_up(ground: &Ground, family: Family) -> Result<(), Failed> {
 }
 
 /// What the kernel says it dropped between the sender's stack and the bridge.
-fn dropped_in_queues() -> u64 {
+pub(crate) fn dropped_in_queues() -> u64 {
     let dropped = |link: serde_json::Value| {
         ["rx", "tx"]
             .map(|way| link[0]["stats64"][way]["dropped"].as_u64().unwrap())
@@ -206,10 +219,9 @@ fn dropped_in_queues() -> u64 {
 }
 
 /// One GSO packet counts as the datagrams that the receiver gets.
-fn gso_is_exact(ingress: IngressHook) -> Result<(), Failed> {
+pub(crate) fn gso_is_exact(ground: &Ground) -> Result<(), Failed> {
     const SEGMENT: u64 = 1000;
-    let ground = Ground::new(ingress);
-    let [a, b] = sockets(&ground, V4);
+    let [a, b] = sockets(ground, V4);
     set_option(&a, libc::SOL_UDP, libc::UDP_SEGMENT, SEGMENT as i32)?;
     for bytes in [10_000_u64, 9_500, 1_000, 999, 1_001] {
         let datagrams = bytes.div_ceil(SEGMENT);
@@ -225,12 +237,15 @@ fn gso_is_exact(ingress: IngressHook) -> Result<(), Failed> {
         assert_eq!(grown(before[0].tx[V4.class], after[0].tx[V4.class]), expected, "tx {bytes}");
         assert_eq!(grown(before[1].rx[V4.class], after[1].rx[V4.class]), expected, "rx {bytes}");
     }
-    drop((a, b));
-    ground.down();
     Ok(())
 }
 
-fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: i32) -> std::io::Result<()> {
+pub(crate) fn set_option(
+    socket: &impl AsRawFd,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> std::io::Result<()> {
     // SAFETY: the value is as long as told.
     let result = unsafe {
         libc::setsockopt(
@@ -245,13 +260,12 @@ fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: i32) -> std::
 }
 
 /// The sender's TCP knows how many segments and bytes it sent.
-fn tcp_is_exact(ingress: IngressHook) -> Result<(), Failed> {
+pub(crate) fn tcp_is_exact(ground: &Ground) -> Result<(), Failed> {
     const BYTES: usize = 8_000_000;
     /// Ethernet, IPv4, TCP with timestamps.
     const HEADER_BYTES: u64 = 14 + 20 + 32;
     /// What a SYN has besides: MSS, SACK permitted, window scale.
     const SYN_EXTRA_BYTES: u64 = 8;
-    let ground = Ground::new(ingress);
     let listener = ground.b.run(|| TcpListener::bind("10.0.0.2:0"))??;
     let address: SocketAddr = listener.local_addr()?;
     let mut sender = ground.a.run(|| TcpStream::connect(address))??;
@@ -280,8 +294,7 @@ fn tcp_is_exact(ingress: IngressHook) -> Result<(), Failed> {
         );
         std::thread::yield_now();
     }
-    drop((sender, receiver, listener));
-    ground.down();
+    drop((sender, receiver));
     Ok(())
 }
 
@@ -308,16 +321,18 @@ pub(crate) fn sent(socket: &TcpStream) -> std::io::Result<(u64, u64)> {
     Ok((segments.into(), bytes))
 }
 
-/// A tagged frame counts with its tag, whether the kernel keeps that in the
+/// A VLAN tag, as it stands in a frame.
+pub(crate) const TAG: [u8; 4] = [0x81, 0, 0, 7];
+const EVERYBODY: [u8; 6] = [0xff; 6];
+
+/// Tagged frames count with their tags, whether the kernel keeps the first in the
 /// frame (XDP) or beside it (tc).
-fn vlan_is_exact(ingress: IngressHook) -> Result<(), Failed> {
+pub(crate) fn tags_are_exact(ground: &Ground, to: [u8; 6], tags: &[[u8; 4]]) -> Result<(), Failed> {
     const COUNT: u64 = 100;
     const PAYLOAD: usize = 50;
-    let ground = Ground::new(ingress);
-    let broadcast = [0xff; 6];
-    let mut frame = [broadcast.as_slice(), &[0x02, 0, 0, 0, 0, 1], &[0x81, 0, 0, 7]].concat();
-    // IPv4, UDP, nobody listens.
-    frame.extend([0x08, 0x00, 0x45, 0, 0, 28 + PAYLOAD as u8, 0, 0, 0, 0, 64, 17, 0, 0]);
+    let mut frame = [to.as_slice(), &[0x02, 0, 0, 0, 0, 1], tags.as_flattened()].concat();
+    // IPv4, UDP, nobody listens. Where iptables are asked, the bridge checks the sum.
+    frame.extend([0x08, 0x00, 0x45, 0, 0, 28 + PAYLOAD as u8, 0, 0, 0, 0, 64, 17, 0x66, 0x9d]);
     frame.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 9, 0, 9, 0, 8 + PAYLOAD as u8, 0, 0]);
     frame.extend([0x6e; PAYLOAD]);
     let before = ground.read();
@@ -334,7 +349,6 @@ fn vlan_is_exact(ingress: IngressHook) -> Result<(), Failed> {
         assert!(Instant::now() < deadline, "tx {tx:?}, rx {rx:?}, expected {expected:?}");
         std::thread::yield_now();
     }
-    ground.down();
     Ok(())
 }
 
@@ -350,22 +364,30 @@ pub(crate) struct Wire(Socket);
 impl Wire {
     pub(crate) fn new() -> std::io::Result<Self> {
         // Of no protocol: it hears nothing.
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-        // SAFETY: a plain C string.
-        let ifindex = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) };
-        let mut storage = SockAddrStorage::zeroed();
-        // SAFETY: `sockaddr_ll` is a kind of socket address.
-        let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = ifindex as i32;
-        // SAFETY: initialised above, with that length.
-        let address =
-            unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
-        socket.bind(&address)?;
-        Ok(Self(socket))
+        packet_socket(c"eth0", 0).map(Self)
     }
 
     pub(crate) fn send(&self, frame: &[u8]) -> std::io::Result<()> {
         self.0.send(frame).map(drop)
     }
+}
+
+/// A raw socket at an interface of the current namespace, which hears frames of that
+/// protocol.
+pub(crate) fn packet_socket(interface: &CStr, protocol: u16) -> std::io::Result<Socket> {
+    // Until it is bound, it would hear what comes in anywhere.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    // SAFETY: a plain C string.
+    let ifindex = unsafe { libc::if_nametoindex(interface.as_ptr()) };
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: `sockaddr_ll` is a kind of socket address.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = ifindex as i32;
+    // SAFETY: initialised above, with that length.
+    let address =
+        unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+    socket.bind(&address)?;
+    Ok(socket)
 }
