@@ -92,6 +92,15 @@ impl Crossing {
         Station((self.to & !LOW) | domain as u64)
     }
 
+    /// Whether it is for that MAC address.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_for(&self, mac: [u8; 6]) -> bool {
+        let [first, second, third, fourth, fifth, sixth] = mac;
+        let whole = [0, 0, first, second, third, fourth, fifth, sixth];
+        self.to >> 16 == u64::from_be_bytes(whole)
+    }
+
     /// Where to note something of it, among so many places.
     #[inline(always)]
     #[must_use]
@@ -107,19 +116,51 @@ pub struct Station(u64);
 
 abi!(Station, size = 8, align = 8);
 
-/// A port, and when that was so.
+/// A port, and when that was so; of a path also how long frames were, and whom they were
+/// for.
+///
+/// ```text
+/// 63       48 47      32   31   30        0
+///  longest   ‖   port   ‖ own ‖    tick
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Sighting(u64);
 
 abi!(Sighting, size = 8, align = 8);
 
+const TICK: u64 = 0x7fff_ffff;
+const OWN: u64 = 1 << 31;
+
 impl Sighting {
     /// At that port in that tick.
     #[inline(always)]
     #[must_use]
     pub const fn new(port: u16, tick: u64) -> Self {
-        Self(((port as u64) << 32) | (tick & 0xffff_ffff))
+        Self(((port as u64) << 32) | (tick & TICK))
+    }
+
+    /// The same at another port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn moved_to(self, port: u16) -> Self {
+        Self(self.0 & !(LOW << 32) | ((port as u64) << 32))
+    }
+
+    /// The same, of frames of up to so many bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn up_to(self, longest: u32) -> Self {
+        let longest = longest as u64;
+        let longest = if longest > LOW { LOW } else { longest };
+        Self(self.0 & !(LOW << 48) | (longest << 48))
+    }
+
+    /// The same, for the interface's own MAC address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn own(self) -> Self {
+        Self(self.0 | OWN)
     }
 
     /// The port.
@@ -129,12 +170,26 @@ impl Sighting {
         low(self.0 >> 32)
     }
 
-    /// Ticks that have passed since. The counter begins anew every 2^32 ticks, which
-    /// are 49 days at 1,000 a second.
+    /// Bytes of the longest frame.
+    #[inline(always)]
+    #[must_use]
+    pub const fn longest(self) -> u32 {
+        low(self.0 >> 48) as u32
+    }
+
+    /// Whether it is for the interface's own MAC address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        self.0 & OWN != 0
+    }
+
+    /// Ticks that have passed since. The counter begins anew every 2^31 ticks, which
+    /// are 24 days at 1,000 a second.
     #[inline(always)]
     #[must_use]
     pub const fn age(self, tick: u64) -> u32 {
-        half(tick).wrapping_sub(half(self.0))
+        half(tick.wrapping_sub(self.0) & TICK)
     }
 }
 
@@ -207,6 +262,17 @@ mod tests {
         let sighting = Sighting::new(600, tick);
         assert_eq!((sighting.port(), sighting.age(tick)), (600, 0));
         assert_eq!(sighting.age(tick + 5), 5);
+        let whole = sighting.up_to(1514).own();
+        assert_eq!((whole.port(), whole.longest(), whole.age(tick + 7)), (600, 1514, 7));
+        assert!(whole.is_own() && !sighting.is_own());
+        let moved = whole.moved_to(7).up_to(70_000);
+        assert_eq!((moved.port(), moved.longest(), moved.age(tick)), (7, 65_535, 0));
+    }
+
+    #[test]
+    fn a_frame_is_for_one_address() {
+        let one = crossing(1, 2, 7, None);
+        assert!(one.is_for([2, 3, 4, 5, 6, 1]) && !one.is_for([2, 3, 4, 5, 6, 2]));
     }
 
     #[test]

@@ -41,10 +41,7 @@ impl FlowKey {
     pub fn new(ips: [IpAddr; 2], ports_be: [u16; 2], ip_protocol: u8) -> Self {
         let address = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => [u64::from(u32::from_ne_bytes(ip.octets())).to_le(), 0],
-            IpAddr::V6(ip) => {
-                let bytes = u128::from_ne_bytes(ip.octets()).to_le();
-                [bytes as u64, (bytes >> 64) as u64].map(u64::to_le)
-            }
+            IpAddr::V6(ip) => packet::words(ip.octets()),
         };
         let family = if ips[0].is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
         let mut key = Self { addresses: ips.map(address), ..Self::EMPTY };
@@ -79,7 +76,8 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub const fn protocol(&self) -> u8 {
-        lowest(self.kind) as u8
+        let [number, _] = lowest(self.kind).to_le_bytes();
+        number
     }
 
     /// The network protocol: [`Family::Ipv4`] or [`Family::Ipv6`].

@@ -7,8 +7,6 @@
 use crate::abi::abi;
 use crate::crossing::Sighting;
 use crate::flow::FlowKey;
-use crate::packet::{Packet, Segmentation};
-use crate::sight::Seen;
 
 /// Bytes of both MAC addresses.
 pub const MACS: usize = 12;
@@ -47,19 +45,6 @@ pub struct Handed {
 }
 
 abi!(Handed, size = 64, align = 8);
-
-/// Bytes of a packet's longest frame, once it is cut.
-#[inline(always)]
-pub fn longest<P: Packet + ?Sized>(packet: &P, seen: &Seen) -> u32 {
-    match packet.segmentation() {
-        None => packet.frame_bytes(),
-        // It is not told: as long as can be.
-        Some(Segmentation { payload_bytes: Segmentation::BY_FRAGS, .. }) => u32::MAX,
-        Some(Segmentation { payload_bytes, .. }) => {
-            u32::from(seen.headers.payload_offset) + payload_bytes
-        }
-    }
-}
 
 /// The checksum of an IPv4 header whose hops go down by one (RFC 1624): the byte is the
 /// higher one of its word.

@@ -8,7 +8,7 @@
 use crate::abi::abi;
 use crate::crossing::tag;
 use crate::flow::{FlowPacket, TRANSPORT_V6};
-use crate::packet::{Cast, Headers, Packet, ethertype, protocol};
+use crate::packet::{Cast, Headers, Packet, Segmentation, ethertype, protocol};
 use crate::stats::Class;
 use crate::verifier::{reread, unknown};
 use crate::weight::Weight;
@@ -153,6 +153,19 @@ impl Seen {
     pub fn is_neighbour_discovery<P: Packet + ?Sized>(&self, packet: &P) -> bool {
         let offset = if self.is_parsed == 0 { TRANSPORT_V6 } else { self.headers.transport_offset };
         packet.load(offset).is_some_and(|[of_type]| DISCOVERY.contains(&of_type))
+    }
+
+    /// Bytes of the longest frame that it becomes; more than any is where that is not
+    /// told.
+    #[inline(always)]
+    pub fn longest<P: Packet + ?Sized>(&self, packet: &P) -> u32 {
+        match packet.segmentation() {
+            None => packet.frame_bytes(),
+            Some(Segmentation { payload_bytes: Segmentation::BY_FRAGS, .. }) => u32::MAX,
+            Some(Segmentation { payload_bytes, .. }) => {
+                u32::from(self.headers.payload_offset) + payload_bytes
+            }
+        }
     }
 
     /// Number of the class that it is counted in.

@@ -6,7 +6,5 @@
 #[must_use]
 pub(crate) const fn spread(word: u64, places: u32) -> u32 {
     let high = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    #[expect(clippy::cast_possible_truncation, reason = "less than `places`")]
-    let place = ((high * places as u64) >> 32) as u32;
-    place
+    ((high * places as u64) >> 32) as u32
 }

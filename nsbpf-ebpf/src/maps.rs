@@ -127,6 +127,35 @@ pub static TRACK_FLOWS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FAST_PATHS: Global<u8> = Global::new(0);
 
+/// Where a packet's connection is noted, in bytes from its start; 0 if nowhere. The
+/// loader sets this and the next ones by what the kernel tells of itself.
+#[unsafe(no_mangle)]
+pub static NFCT_OFFSET: Global<u32> = Global::new(0);
+
+/// Where a packet's device is told.
+#[unsafe(no_mangle)]
+pub static DEV_OFFSET: Global<u32> = Global::new(0);
+
+/// Where a device's queueing discipline is told.
+#[unsafe(no_mangle)]
+pub static QDISC_OFFSET: Global<u32> = Global::new(0);
+
+/// Where a queueing discipline tells how it queues: nowhere, if it does not.
+#[unsafe(no_mangle)]
+pub static ENQUEUE_OFFSET: Global<u32> = Global::new(0);
+
+/// Where a device's network namespace is told.
+#[unsafe(no_mangle)]
+pub static NET_OFFSET: Global<u32> = Global::new(0);
+
+/// Where a network namespace tells what netfilter hooks it has, for IPv4 and for IPv6.
+#[unsafe(no_mangle)]
+pub static HOOKS_V4_OFFSET: Global<u32> = Global::new(0);
+
+/// The same for IPv6.
+#[unsafe(no_mangle)]
+pub static HOOKS_V6_OFFSET: Global<u32> = Global::new(0);
+
 /// For how many ticks of the kernel a path is taken; the loader sets it.
 #[unsafe(no_mangle)]
 pub static PATH_TICKS: Global<u32> = Global::new(0);

@@ -5,19 +5,28 @@ use core::arch::asm;
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::{bpf_redirect, bpf_redirect_peer, bpf_skb_load_bytes};
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_load_bytes,
+};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nsbpf_common::packet::{Packet, Segmentation};
 use nsbpf_common::stats::Way;
 use nsbpf_common::verifier::unknown;
 
-use crate::maps::{DEVICES, PORT_BASE};
+use crate::maps::{
+    DEV_OFFSET, DEVICES, ENQUEUE_OFFSET, HOOKS_V4_OFFSET, HOOKS_V6_OFFSET, NET_OFFSET, NFCT_OFFSET,
+    PORT_BASE, QDISC_OFFSET,
+};
 use crate::stage::pipeline::Forward;
 
 /// Offsets past this are not looked at. The verifier wants a bound that a mask
 /// proves; the longest chain of headers that the parser follows ends below it.
 const OFFSET_MASK: usize = 0x7fff;
 
+/// Hooks that what is forwarded passes (`include/uapi/linux/netfilter.h`).
+const PRE_ROUTING: u32 = 0;
+const FORWARD: u32 = 2;
+const POST_ROUTING: u32 = 4;
 /// `include/uapi/linux/if_packet.h`
 const PACKET_HOST: u32 = 0;
 
@@ -130,12 +139,47 @@ impl Forward for TcPacket {
             Way::Peer => {
                 // It would go along into the other namespace.
                 skb.mark = 0;
+                // It is for whom it is put before; kernels before 6.16 leave it as what the
+                // port took it for.
+                // SAFETY: the context is valid until the program returns.
+                unsafe { bpf_skb_change_type(self.skb, PACKET_HOST) };
                 // SAFETY: it takes numbers only.
                 unsafe { bpf_redirect_peer(ifindex, 0) };
                 true
             }
             Way::Bridge | Way::Xdp => false,
         }
+    }
+
+    #[inline(always)]
+    fn is_tracked(&self) -> bool {
+        let offset = NFCT_OFFSET.load();
+        offset != 0 && read_kernel(self.skb as usize, offset) != 0
+    }
+
+    #[inline(always)]
+    fn is_filtered(&self) -> bool {
+        let [device, net] = [DEV_OFFSET.load(), NET_OFFSET.load()];
+        let families = [HOOKS_V4_OFFSET.load(), HOOKS_V6_OFFSET.load()];
+        if device == 0 || net == 0 {
+            return false;
+        }
+        let net = read_kernel(read_kernel(self.skb as usize, device), net);
+        let has = |hook: u32| families.map(|hooks| read_kernel(net, hooks + 8 * hook) != 0);
+        let [before, between, after] = [has(PRE_ROUTING), has(FORWARD), has(POST_ROUTING)];
+        [before, between, after].into_iter().flatten().any(|hook| hook)
+    }
+
+    #[inline(always)]
+    fn is_queued(&self) -> bool {
+        let [device, discipline] = [DEV_OFFSET.load(), QDISC_OFFSET.load()];
+        if device == 0 || discipline == 0 {
+            return false;
+        }
+        let device = read_kernel(self.skb as usize, device);
+        let discipline = read_kernel(device, discipline);
+        // `noqueue_qdisc` has no such function (`net/sched/sch_generic.c`, Linux 6.18).
+        discipline != 0 && read_kernel(discipline, ENQUEUE_OFFSET.load()) != 0
     }
 
     #[inline(always)]
@@ -197,6 +241,14 @@ impl Forward for XdpPacket {
         // A port that takes no frames from XDP has no device there.
         matches!(way, Way::Xdp) && DEVICES.redirect(to.into(), XDP_PASS.into()).is_ok()
     }
+}
+
+/// Reads a word of the kernel's; 0 if there is none.
+#[inline(always)]
+fn read_kernel(address: usize, offset: u32) -> usize {
+    let address = address.wrapping_add(offset as usize) as *const usize;
+    // SAFETY: the helper takes any address, and says when there is nothing.
+    unsafe { bpf_probe_read_kernel(address) }.unwrap_or(0)
 }
 
 /// Reads the first words of a packet that has them.

@@ -160,7 +160,7 @@ impl FlowPacket {
 /// The halves of an address, each as it is in the packet.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "halves are meant")]
-fn words(bytes: [u8; 16]) -> [u64; 2] {
+pub(super) fn words(bytes: [u8; 16]) -> [u64; 2] {
     let whole = u128::from_le_bytes(bytes);
     [whole as u64, (whole >> 64) as u64].map(u64::to_le)
 }

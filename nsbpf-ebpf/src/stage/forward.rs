@@ -11,10 +11,12 @@
 
 use nsbpf_common::crossing::{Crossing, Passage, Sighting};
 use nsbpf_common::packet::{Cast, Packet};
+use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Class;
 
 use super::clock;
+use super::pipeline::Forward;
 use crate::maps::{
     KNOWN_PATHS, LEARNED_PATHS, PATH_TICKS, PLACES, STATION_TICKS, STATIONS, UNDER_WAY,
 };
@@ -22,16 +24,19 @@ use crate::maps::{
 /// How often a station is noted anew: every so many ticks.
 const NOTE_TICKS: u32 = 64;
 
-/// Where a frame goes that came in by a port, if that is known well enough.
+/// Where a frame goes that came in by a port, if that is known well enough: of frames as
+/// long as it is, and not long ago.
 #[inline(always)]
-pub fn path(crossing: &Crossing) -> Option<u16> {
+pub fn path(crossing: &Crossing, longest: u32) -> Option<Sighting> {
     let tick = clock::tick();
-    let is_fresh = |sighting: Sighting| sighting.age(tick) < PATH_TICKS.load();
+    let is_fresh = |sighting: Sighting| {
+        sighting.age(tick) < PATH_TICKS.load() && longest <= sighting.longest()
+    };
     let known = KNOWN_PATHS.get_ptr_mut(crossing.place(PLACES))?;
     // SAFETY: this CPU's own.
     let known = unsafe { &mut *known };
     if known.crossing == *crossing && is_fresh(known.sighting) {
-        return Some(known.sighting.port());
+        return Some(known.sighting);
     }
     let learned = LEARNED_PATHS.get_ptr(crossing)?;
     // SAFETY: one word.
@@ -40,7 +45,7 @@ pub fn path(crossing: &Crossing) -> Option<u16> {
         return None;
     }
     *known = Passage { crossing: *crossing, sighting };
-    Some(sighting.port())
+    Some(sighting)
 }
 
 /// What a bridge answers, or hosts ask each other who they are with, it has to see.
@@ -82,25 +87,52 @@ pub fn leave_to_the_bridge(crossing: &Crossing, domain: u16) {
 }
 
 /// Learns from a frame that the bridge sends out of a port, having taken it from
-/// another: only where that is for the station that was seen there last, and the frame
-/// is as it was when it came in.
+/// another: only where that is for the station that was seen there last, the frame is as
+/// it was when it came in, and came out nowhere else.
 #[inline(always)]
-pub fn learn(packet: &impl Packet, seen: &Seen, from: u16, to: u16, domain: u16) {
-    if !may_pass_the_bridge_by(packet, seen) {
+pub fn learn(
+    packet: &(impl Packet + Forward),
+    seen: &Seen,
+    from: u16,
+    to: u16,
+    config: &PortConfig,
+) {
+    if !may_pass_the_bridge_by(packet, seen) || packet.is_tracked() {
         return;
     }
     let Some(crossing) = Crossing::of(packet, from, seen.tag) else { return };
     let tick = clock::tick();
-    let Some(place) = UNDER_WAY.get_ptr(crossing.place(PLACES)) else { return };
+    let Some(place) = UNDER_WAY.get_ptr_mut(crossing.place(PLACES)) else { return };
     // SAFETY: this CPU's own.
-    let under_way = unsafe { &*place };
+    let under_way = unsafe { &mut *place };
     if under_way.crossing != crossing || under_way.sighting.age(tick) > 1 {
         return;
     }
-    let Some(sighting) = STATIONS.get_ptr(&crossing.receiver(domain)) else { return };
-    // SAFETY: one word.
-    let sighting: Sighting = unsafe { sighting.read_volatile() };
-    if sighting.port() == to && sighting.age(tick) < STATION_TICKS.load() {
-        let _ = LEARNED_PATHS.insert(&crossing, Sighting::new(to, tick), 0);
+    let before = under_way.sighting.port();
+    under_way.sighting = under_way.sighting.moved_to(to);
+    if before != from && before != to {
+        // A copy of it has come out elsewhere: it was flooded.
+        let _ = LEARNED_PATHS.remove(&crossing);
+        return;
     }
+    let Some(station) = STATIONS.get_ptr(&crossing.receiver(config.domain)) else { return };
+    // SAFETY: one word.
+    let station: Sighting = unsafe { station.read_volatile() };
+    if station.port() != to || station.age(tick) >= STATION_TICKS.load() {
+        return;
+    }
+    let mut longest = seen.longest(packet);
+    if let Some(known) = LEARNED_PATHS.get_ptr(&crossing) {
+        // SAFETY: one word.
+        let known: Sighting = unsafe { known.read_volatile() };
+        if known.port() == to && known.age(tick) < PATH_TICKS.load() {
+            longest = longest.max(known.longest());
+        }
+    }
+    let mut path = Sighting::new(to, tick).up_to(longest);
+    // Who is put into its namespace passes the port's queue by.
+    if crossing.is_for(config.mac) && !packet.is_queued() {
+        path = path.own();
+    }
+    let _ = LEARNED_PATHS.insert(&crossing, path, 0);
 }

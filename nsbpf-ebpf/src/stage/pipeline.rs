@@ -6,7 +6,7 @@
 //! port, what goes out of it enters the namespace. Of a pair without a bridge the
 //! device is the other interface, and what comes in by it is there already.
 
-use nsbpf_common::crossing::Crossing;
+use nsbpf_common::crossing::{Crossing, Sighting};
 use nsbpf_common::packet::Packet;
 use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
@@ -29,6 +29,21 @@ pub trait Forward {
 
     /// Whether a packet that leaves by a device came there by [`Way::Redirect`].
     fn was_redirected(&self) -> bool {
+        false
+    }
+
+    /// Whether connection tracking looks at the packet: it has to see all of a connection.
+    fn is_tracked(&self) -> bool {
+        false
+    }
+
+    /// Whether netfilter looks at what the packet's namespace forwards.
+    fn is_filtered(&self) -> bool {
+        false
+    }
+
+    /// Whether the device that the packet leaves by queues packets.
+    fn is_queued(&self) -> bool {
         false
     }
 }
@@ -69,7 +84,8 @@ fn cross(
     let way = config.way();
     if !matches!(way, Way::Bridge)
         && forward::may_pass_the_bridge_by(packet, seen)
-        && let Some(to) = forward::path(&crossing)
+        && let Some(path) = forward::path(&crossing, seen.longest(packet))
+        && let (way, to) = (by_way(way, path), path.port())
         && packet.forward(way, to)
     {
         stats.tx.count_way(way, seen.weight.cell);
@@ -83,6 +99,13 @@ fn cross(
     Verdict::Pass
 }
 
+/// A packet that is put into another namespace counts as its own there, whomever it is
+/// for: for a station behind it, it has to come in by the interface.
+#[inline(always)]
+fn by_way(way: Way, path: Sighting) -> Way {
+    if matches!(way, Way::Peer) && !path.is_own() { Way::Redirect } else { way }
+}
+
 /// A packet that goes out of a device, having come in by another or by none (0): its
 /// namespace receives it.
 #[inline(always)]
@@ -93,18 +116,18 @@ pub fn egress(
 ) -> Result<Verdict, Unmanaged> {
     let to = number(ifindex).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
-    let from = number(ingress_ifindex).unwrap_or(OUTSIDE);
+    let from = number(ingress_ifindex).filter(is_port).unwrap_or(OUTSIDE);
     let redirected = FAST_PATHS.load() != 0 && packet.was_redirected();
     let way = if redirected { Way::Redirect } else { Way::Bridge };
     enters(Pair { from, to }, seen, way)?;
     if redirected || TRACK_FLOWS.load() == 0 && FAST_PATHS.load() == 0 {
         return Ok(Verdict::Pass);
     }
-    let domain = config(to).ok_or(Unmanaged)?.domain;
+    let config = config(to).ok_or(Unmanaged)?;
     if from == OUTSIDE {
-        flow(packet, seen, OUTSIDE, domain);
+        flow(packet, seen, OUTSIDE, config.domain);
     } else if FAST_PATHS.load() != 0 {
-        forward::learn(packet, seen, from, to, domain);
+        forward::learn(packet, seen, from, to, config);
     }
     Ok(Verdict::Pass)
 }
@@ -132,6 +155,15 @@ fn enters(pair: Pair, seen: &Seen, way: Way) -> Result<(), Unmanaged> {
 #[inline(always)]
 pub fn number(ifindex: u32) -> Option<u16> {
     u16::try_from(ifindex.wrapping_sub(PORT_BASE.load())).ok()
+}
+
+/// Whether there is such a port: bridges, and what others make, have indices too.
+#[inline(always)]
+fn is_port(number: &u16) -> bool {
+    PORT_CONFIGS.get_ptr(u32::from(*number)).is_some_and(|config| {
+        // SAFETY: a map's memory, which is there as long as the program runs.
+        unsafe { &*config }.is_present()
+    })
 }
 
 /// What there is to know of a port: nothing, unless a switch says that some have

@@ -8,14 +8,15 @@
     reason = "keys and values stay where they are, and are not copied to the stack"
 )]
 
-use nsbpf_common::crossing::Sighting;
+use nsbpf_common::crossing::{Crossing, Sighting};
 use nsbpf_common::flow::FlowKey;
 use nsbpf_common::packet::{Cast, Family, Packet};
 use nsbpf_common::route::{self, HOPS_V4, HOPS_V6, Handed, MACS, MIN_HOPS, Route};
 use nsbpf_common::sight::Seen;
 
+use super::pipeline::Forward;
 use super::{clock, parse, pipeline};
-use crate::maps::{HANDED_PACKETS, PATH_TICKS, PLACES, ROUTES};
+use crate::maps::{HANDED_PACKETS, PATH_TICKS, PLACES, PORT_CONFIGS, ROUTES};
 
 /// What a packet gets that leaves by another interface.
 pub struct Replay {
@@ -49,14 +50,17 @@ struct Candidate {
 pub fn ingress(packet: &impl Packet, ifindex: u32) -> Option<Replay> {
     let port = pipeline::number(ifindex)?;
     let Candidate { key, hops, longest, family } = candidate(packet, port)?;
+    // What was put into the namespace counts as the host's, whomever it is for.
+    if !Crossing::of(packet, port, 0)?.is_for(PORT_CONFIGS.get(port.into())?.mac) {
+        return None;
+    }
     if hops < MIN_HOPS {
         return None;
     }
     let tick = clock::tick();
     if let Some(route) = ROUTES.get_ptr(&key) {
         // SAFETY: an entry is replaced as a whole, and stays as long as a program runs
-        // that found it, or until its place is given to another flow: then its time and
-        // its MAC addresses are those of a flow of this router all the same.
+        // that found it, or until its place is given to another flow of the lab.
         let Route { sighting, longest: most, macs } = unsafe { *route };
         if sighting.age(tick) < PATH_TICKS.load() && longest <= most {
             let hops = match family {
@@ -79,10 +83,15 @@ pub fn ingress(packet: &impl Packet, ifindex: u32) -> Option<Replay> {
 /// A packet that leaves by an interface of a router: it is learned from if it came in by
 /// another, and is what came in but for what a router does.
 #[inline(always)]
-pub fn egress(packet: &impl Packet, ifindex: u32, ingress_ifindex: u32) -> Option<()> {
+pub fn egress(packet: &(impl Packet + Forward), ifindex: u32, ingress_ifindex: u32) -> Option<()> {
     let to = pipeline::number(ifindex)?;
     let from = pipeline::number(ingress_ifindex)?;
     if from == to {
+        return None;
+    }
+    // Rules may look at what a flow is not known by, and connections have to be seen
+    // whole; a queue is there to be waited in.
+    if packet.is_filtered() || packet.is_queued() {
         return None;
     }
     let Candidate { key, hops, longest, family: _ } = candidate(packet, from)?;
@@ -101,7 +110,8 @@ pub fn egress(packet: &impl Packet, ifindex: u32, ingress_ifindex: u32) -> Optio
     if let Some(known) = ROUTES.get_ptr(&key) {
         // SAFETY: as above.
         let known = unsafe { *known };
-        if known.macs == route.macs && known.sighting.port() == to {
+        let fresh = known.sighting.age(tick) < PATH_TICKS.load();
+        if fresh && known.macs == route.macs && known.sighting.port() == to {
             route.longest = route.longest.max(known.longest);
         }
     }
@@ -122,5 +132,5 @@ fn candidate(packet: &impl Packet, port: u16) -> Option<Candidate> {
     let family = flow.key.family();
     let offset = if matches!(family, Family::Ipv4) { HOPS_V4 } else { HOPS_V6 };
     let [hops] = packet.load(offset)?;
-    Some(Candidate { key: flow.key, hops, longest: route::longest(packet, seen), family })
+    Some(Candidate { key: flow.key, hops, longest: seen.longest(packet), family })
 }

@@ -17,6 +17,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use nsbpf_common::ABI_VERSION;
 
+use super::btf::Btf;
 use super::{DatapathError, OBJECT, flows, link, pairs, paths};
 use crate::state::{Datapath, HookPoint, IngressHook, Switches};
 use crate::store::Store;
@@ -151,6 +152,22 @@ impl Programs {
             [guard, direct_links, fast_paths, datapath.flows > 0].map(u8::from);
         let [path_ticks, station_ticks] = [paths::PATH_AGE, paths::STATION_AGE].map(paths::ticks);
         let table_ports = pairs::table_ports(datapath);
+        // 0 for what this kernel does not have, or does not tell.
+        let kernel = if datapath.switches.fast_paths { Btf::of_kernel() } else { None };
+        let [nfct, dev, qdisc, enqueue, net, nf, hooks_v4, hooks_v6] = [
+            ("sk_buff", "_nfct"),
+            ("sk_buff", "dev"),
+            ("net_device", "qdisc"),
+            ("Qdisc", "enqueue"),
+            ("net_device", "nd_net"),
+            ("net", "nf"),
+            ("netns_nf", "hooks_ipv4"),
+            ("netns_nf", "hooks_ipv6"),
+        ]
+        .map(|(structure, field)| {
+            kernel.as_ref().and_then(|btf| btf.offset(structure, field)).unwrap_or(0)
+        });
+        let [hooks_v4, hooks_v6] = [nf + hooks_v4, nf + hooks_v6];
         let mut loader = EbpfLoader::new();
         loader
             .override_global("PORT_BASE", &datapath.port_base, true)
@@ -160,6 +177,13 @@ impl Programs {
             .override_global("FAST_PATHS", &fast_paths, true)
             .override_global("PATH_TICKS", &path_ticks, true)
             .override_global("STATION_TICKS", &station_ticks, true)
+            .override_global("NFCT_OFFSET", &nfct, true)
+            .override_global("DEV_OFFSET", &dev, true)
+            .override_global("QDISC_OFFSET", &qdisc, true)
+            .override_global("ENQUEUE_OFFSET", &enqueue, true)
+            .override_global("NET_OFFSET", &net, true)
+            .override_global("HOOKS_V4_OFFSET", &hooks_v4, true)
+            .override_global("HOOKS_V6_OFFSET", &hooks_v6, true)
             .override_global("PAIR_TABLE_PORTS", &table_ports, true)
             .override_global(aya_log::LEVEL, &log_level, true);
         for (map, entries) in MAPS {

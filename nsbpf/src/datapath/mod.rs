@@ -4,6 +4,7 @@
 //! ends: clsact filters hold their programs, and maps, programs and the links of
 //! XDP and TCX are pinned in the lab's folder.
 
+mod btf;
 mod cost;
 mod filler;
 mod flows;

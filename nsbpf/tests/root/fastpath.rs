@@ -1,7 +1,7 @@
 //! Ways that pass the bridge by: as exact as the bridge, and to the same receivers.
 
+pub(crate) mod apart;
 pub(crate) mod behaviour;
-pub(crate) mod differs;
 pub(crate) mod exact;
 pub(crate) mod mark;
 mod side_by_side;

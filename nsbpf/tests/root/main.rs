@@ -73,7 +73,7 @@ fn main() {
         flows::TESTS,
         fastpath::exact::TESTS,
         fastpath::behaviour::TESTS,
-        fastpath::differs::TESTS,
+        fastpath::apart::TESTS,
         fastpath::stream::TESTS,
         fastpath::mark::TESTS,
         guard::TESTS,
@@ -112,7 +112,6 @@ fn main() {
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
                 .or_else(|| offloads::why_not(name))
-                .or_else(|| fastpath::differs::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
             match here {

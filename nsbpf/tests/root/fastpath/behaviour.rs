@@ -321,8 +321,7 @@ fn set_down() -> Result<(), Failed> {
     Ok(())
 }
 
-pub(super) const CHAIN: &str =
-    "add chain bridge % forward { type filter hook forward priority 0; }";
+const CHAIN: &str = "add chain bridge % forward { type filter hook forward priority 0; }";
 
 fn firewall_of_addresses() -> Result<(), Failed> {
     let mut labs = SideBySide::up(THREE, &Way::ALL);

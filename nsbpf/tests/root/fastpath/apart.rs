@@ -1,29 +1,22 @@
-//! Where a way that passes the bridge by delivers what the bridge would not, or not all
-//! that it would: what a path is learned by does not tell these frames apart.
+//! Frames that a path cannot tell apart by what it is learned by: their length, whether
+//! the bridge knows their station, whom they are for.
 
 use std::net::Ipv4Addr;
 
 use libtest_mimic::Failed;
 use nsbpf_common::stats::Way;
 
-use super::behaviour::{A, B, CHAIN, THREE, announced};
+use super::behaviour::{A, B, THREE, announced};
 use super::side_by_side::SideBySide;
 use super::tap::{Shape, station};
 use crate::Test;
 use crate::world::{netns, udp};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("fastpath::differs::an_mtu_that_others_lower", lower_mtu),
-    ("fastpath::differs::a_firewall_that_looks_at_ports", firewall_of_ports),
-    ("fastpath::differs::a_station_that_the_bridge_forgot", forgotten),
-    ("fastpath::differs::what_is_for_another_address_is_not_taken", other_address),
+    ("fastpath::apart::an_mtu_that_others_lower", lower_mtu),
+    ("fastpath::apart::a_station_that_the_bridge_forgot", forgotten),
+    ("fastpath::apart::what_is_for_another_address_is_not_taken", other_address),
 ];
-
-/// Shown, and run on demand.
-pub(crate) fn why_not(test: &str) -> Option<&'static str> {
-    let ours = TESTS.iter().any(|(ours, _)| *ours == test);
-    ours.then_some("a known difference to the bridge")
-}
 
 /// A bridge drops what is longer than the port that it would leave by takes.
 fn lower_mtu() -> Result<(), Failed> {
@@ -42,21 +35,6 @@ fn lower_mtu() -> Result<(), Failed> {
     assert_eq!(labs.hearers("a", A, B), ["b"]);
     assert_eq!(labs.hearers_of("a", A, B, Shape::Long(1014)), ["b"]);
     assert!(labs.hearers_of("a", A, B, Shape::Long(1514)).is_empty());
-    labs.down();
-    Ok(())
-}
-
-/// Of frames that are the same to the bridge, one is forwarded and one is not.
-fn firewall_of_ports() -> Result<(), Failed> {
-    let mut labs = SideBySide::up(THREE, &Way::ALL);
-    announced(&mut labs);
-    labs.shell("nft add table bridge %");
-    labs.shell(&format!("nft {CHAIN}"));
-    labs.shell("nft add rule bridge % forward oifname b-%-eth0 udp dport 7 drop");
-    let port = |port| Shape::Port([192, 0, 2, 2], port);
-    assert!(labs.hearers_of("a", A, B, port(7)).is_empty());
-    assert_eq!(labs.hearers_of("a", A, B, port(9)), ["b"]);
-    assert!(labs.hearers_of("a", A, B, port(7)).is_empty());
     labs.down();
     Ok(())
 }
@@ -96,6 +74,7 @@ fn other_address() -> Result<(), Failed> {
         let taken = socket.recv(&mut [0; 64]);
         assert!(taken.is_err(), "{} was taken by {}", taken?, way.name());
     }
+    drop(sockets);
     labs.down();
     Ok(())
 }
