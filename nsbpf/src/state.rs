@@ -3,6 +3,7 @@
 //! An object is named by its [`Key`]. The order of keys is the order in which
 //! objects are made; they are taken away in reverse.
 
+mod filter;
 mod link;
 mod offload;
 
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use nsbpf_common::port::Slot;
 use nsbpf_common::stats::Way;
 
+pub use filter::FilterChain;
 pub use link::{Bridge, BridgeOptions, BridgePort, Device, End, Far, Peer, Place, Veth};
 pub use offload::{Feature, Features, Offloads};
 
