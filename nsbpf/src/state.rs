@@ -547,6 +547,9 @@ pub struct State {
     pub foreign_xdp: BTreeMap<InterfaceId, ForeignProgram>,
     /// Namespaces that were found where the lab says, by their names in the lab.
     pub found: BTreeMap<Name, u64>,
+    /// Chains that decide about what is routed, in those of the lab's namespaces that
+    /// forward.
+    pub filters: BTreeMap<Name, Vec<FilterChain>>,
 }
 
 /// A program that is not this lab's.
