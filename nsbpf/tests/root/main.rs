@@ -23,6 +23,7 @@ mod engine;
 mod exact;
 mod exec;
 mod expedite;
+mod filters;
 mod flows;
 mod foreign;
 mod forwarding;
@@ -86,6 +87,7 @@ fn main() {
         gc::TESTS,
         exec::TESTS,
         doctor::TESTS,
+        filters::TESTS,
         forwarding::TESTS,
         tables::TESTS,
         uplink::TESTS,
@@ -100,6 +102,7 @@ fn main() {
             let trial = Trial::test(name, move || isolation::isolated(test));
             let here = why_not
                 .or_else(|| doctor::why_not(name))
+                .or_else(|| filters::why_not(name))
                 .or_else(|| tables::why_not(name))
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
