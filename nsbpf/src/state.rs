@@ -3,6 +3,7 @@
 //! An object is named by its [`Key`]. The order of keys is the order in which
 //! objects are made; they are taken away in reverse.
 
+mod filter;
 mod link;
 mod offload;
 
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use nsbpf_common::port::Slot;
 use nsbpf_common::stats::Way;
 
+pub use filter::FilterChain;
 pub use link::{Bridge, BridgeOptions, BridgePort, Device, End, Far, Peer, Place, Veth};
 pub use offload::{Feature, Features, Offloads};
 
@@ -545,6 +547,9 @@ pub struct State {
     pub foreign_xdp: BTreeMap<InterfaceId, ForeignProgram>,
     /// Namespaces that were found where the lab says, by their names in the lab.
     pub found: BTreeMap<Name, u64>,
+    /// Chains that decide about what is routed, in those of the lab's namespaces that
+    /// forward.
+    pub filters: BTreeMap<Name, Vec<FilterChain>>,
 }
 
 /// A program that is not this lab's.

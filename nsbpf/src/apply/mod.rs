@@ -7,6 +7,7 @@
 mod alias;
 mod execute;
 mod expedite;
+mod filters;
 mod leftovers;
 mod marks;
 mod moved;
@@ -28,7 +29,7 @@ use crate::net::nftables::TableError;
 use crate::net::nsid::DeathWatch;
 use crate::net::offload::OffloadError;
 use crate::net::{NetNs, Netlink, NetlinkError};
-use crate::plan::{self, Offloading, PlanError, Replacement, Settings, Step};
+use crate::plan::{self, Filtering, Offloading, PlanError, Replacement, Settings, Step};
 use crate::state::{Datapath, Far, Key, NetnsProgress, Object, Objects, Place, State};
 use crate::store::{Store, StoreError};
 
@@ -209,6 +210,9 @@ pub struct Converged {
     /// What became of what interfaces leave to their drivers; `None` when that is as it
     /// was.
     pub offloading: Option<Offloading>,
+    /// What of packet filters its fast paths have to do with; not looked at when
+    /// everything was as wanted.
+    pub filtering: Filtering,
     /// Time for looking, planning, doing and looking again.
     pub took: Duration,
 }
@@ -294,7 +298,8 @@ fn try_converge(
     let (programs, offloading) = (Replacement::of(&steps), Offloading::of(&steps));
     let took = Duration::ZERO;
     if steps.is_empty() {
-        return Ok(Converged { survey: found, steps: 0, programs, offloading, took });
+        let filtering = Filtering::default();
+        return Ok(Converged { survey: found, steps: 0, programs, offloading, filtering, took });
     }
     let opened = found.namespaces.iter();
     let adopted = opened.filter(|(_, opened)| opened.adopted);
@@ -303,7 +308,9 @@ fn try_converge(
     match settle(store, &wanted, found, steps, oversight) {
         Ok((mut survey, steps)) => {
             moved::announce(&before.objects, &mut survey)?;
-            Ok(Converged { survey, steps, programs, offloading, took })
+            let passed_by = filters::passed_by(&wanted, &before, &survey);
+            let filtering = Filtering::new(lab, settings, &before, passed_by);
+            Ok(Converged { survey, steps, programs, offloading, filtering, took })
         }
         Err(cause) => {
             let cause = Box::new(cause);

@@ -15,7 +15,7 @@ use super::interrupt::interruptible;
 use super::no_lab::no_lab;
 use super::progress::Progress;
 use super::quantity::bytes;
-use super::say::{millis, say};
+use super::say::{millis, say, warn_of_filters};
 use super::view::Format;
 use super::{lab_file, privilege, settings};
 use crate::apply::{self, Converged, survey};
@@ -158,7 +158,7 @@ impl Set {
             anyhow::Ok(apply::converge(&store, &lab, &settings, &progress)?)
         })?;
         drop(lock);
-        let Converged { steps, programs, offloading, took, .. } = converged?;
+        let Converged { steps, programs, offloading, filtering, took, .. } = converged?;
         let took = millis(took);
         match steps {
             0 => say(&format!("{name}: nothing to change ({took})"))?,
@@ -169,6 +169,7 @@ impl Set {
                 say(&format!("{name}: {line}"))?;
             }
         }
+        warn_of_filters(&name, &filtering)?;
         Ok(())
     }
 }

@@ -130,7 +130,7 @@ impl Run {
     ) -> anyhow::Result<()> {
         let settings = self.settings.settings(store)?;
         let (flag, shared_lab, shared_store) = (interrupt.flag(), Arc::clone(lab), store.clone());
-        let Converged { survey, steps: _, programs: _, offloading, took } =
+        let Converged { survey, steps: _, programs: _, offloading, filtering, took } =
             spawn_blocking(move || {
                 let progress = Progress::new(flag);
                 apply::converge(&shared_store, &shared_lab, &settings, &progress)
@@ -142,6 +142,9 @@ impl Run {
         screen.say(format!("{} is up after {}: {}", lab.name, millis(took), size(lab)));
         if let Some(offloading) = offloading {
             screen.say(format!("{}: {offloading}", lab.name));
+        }
+        for warning in filtering.warnings() {
+            screen.say(format!("warning: {}: {warning}", lab.name));
         }
         let pingers = tokio::select! {
             pingers = start_pingers(lab, &survey.namespaces) => pingers?,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::apply::TakenDown;
 use crate::lab::{Lab, Name};
+use crate::plan::Filtering;
 
 /// Namespaces that are named each for itself at most.
 const SHOWN: usize = 10;
@@ -12,6 +13,14 @@ const SHOWN: usize = 10;
 /// Prints a line on standard output.
 pub(super) fn say(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
+}
+
+/// Warns on standard error of what a lab's fast paths have to do with packet filters.
+pub(super) fn warn_of_filters(lab: &Name, filtering: &Filtering) -> io::Result<()> {
+    for warning in filtering.warnings() {
+        writeln!(io::stderr(), "warning: {lab}: {warning}")?;
+    }
+    Ok(())
 }
 
 /// Says that a lab is down, and what of it lives on.

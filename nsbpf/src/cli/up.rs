@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::interrupt::interruptible;
 use super::progress::Progress;
-use super::say::{millis, say, size};
+use super::say::{millis, say, size, warn_of_filters};
 use super::settings::SettingsArgs;
 use super::{lab_file, privilege};
 use crate::apply::{self, Converged};
@@ -40,7 +40,7 @@ impl Up {
         if converged.is_err() {
             lock.retire();
         }
-        let Converged { survey: _, steps, programs, offloading, took } = converged?;
+        let Converged { survey: _, steps, programs, offloading, filtering, took } = converged?;
         let took = millis(took);
         if steps == 0 {
             say(&format!("{name} is up already: nothing to change ({took})"))?;
@@ -53,6 +53,7 @@ impl Up {
         if let Some(offloading) = offloading {
             say(&format!("{name}: {offloading}"))?;
         }
+        warn_of_filters(&name, &filtering)?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! tried is tried in a namespace made for that. (The kernel may load its modules for
 //! a trial.)
 
+mod fast_paths;
 mod finding;
 mod kernel;
 mod limits;
@@ -23,6 +24,7 @@ pub use finding::{Finding, Severity};
 pub fn examine() -> Vec<Finding> {
     let checks = [
         packet_filter::check,
+        fast_paths::check,
         routing::check,
         queues::check,
         kernel::check,

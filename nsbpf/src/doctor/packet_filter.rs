@@ -4,7 +4,7 @@
 use super::finding::Finding;
 use super::reading::{Reading, sysctl};
 use crate::net::netfilter::{
-    BaseChain, Family, Hook, LegacyFamily, base_chains, legacy_forward_drops,
+    BaseChain, Family, Hook, LegacyChain, LegacyFamily, base_chains, legacy_chains,
 };
 
 const CALLS: &str = "br_netfilter";
@@ -56,7 +56,7 @@ struct Dropper {
 
 impl Dropper {
     fn nftables(chain: BaseChain) -> Option<Self> {
-        let BaseChain { family, table, name, hook, drops } = chain;
+        let BaseChain { family, table, name, hook, rules: _, drops } = chain;
         if !drops {
             return None;
         }
@@ -114,9 +114,11 @@ pub(super) fn check() -> Vec<Finding> {
         Err(error) => unseen.push(format!("the chains of nf_tables: {error}")),
     }
     for family in [LegacyFamily::Ipv4, LegacyFamily::Ipv6, LegacyFamily::Arp] {
-        match legacy_forward_drops(family) {
-            Ok(Some(true)) => droppers.push(Dropper::legacy(family)),
-            Ok(Some(false) | None) => {}
+        match legacy_chains(family) {
+            Ok(chains) if chains.iter().any(LegacyChain::is_dropping_filter) => {
+                droppers.push(Dropper::legacy(family));
+            }
+            Ok(_) => {}
             Err(error) => unseen.push(error.to_string()),
         }
     }
@@ -213,7 +215,8 @@ mod tests {
     const NONE: Calls = Calls { iptables: false, ip6tables: false, arptables: false };
 
     fn chain(family: Family, hook: Hook, drops: bool) -> BaseChain {
-        BaseChain { family, table: "filter".to_owned(), name: "FORWARD".to_owned(), hook, drops }
+        let (table, name) = ("filter".to_owned(), "FORWARD".to_owned());
+        BaseChain { family, table, name, hook, rules: 0, drops }
     }
 
     fn judged(calls: Calls, chain: BaseChain) -> Finding {

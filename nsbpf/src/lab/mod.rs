@@ -102,6 +102,18 @@ pub struct Namespace {
     pub interfaces: Vec<Interface>,
 }
 
+impl Namespace {
+    /// Whether the lab has it forward packets from one of its interfaces to another.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        let is_on = |name: &str| {
+            let name = SysctlName::new(name);
+            name.and_then(|name| self.sysctls.get(&name)).is_some_and(|value| value == "1")
+        };
+        self.interfaces.len() > 1 && SysctlName::FORWARDING.into_iter().any(is_on)
+    }
+}
+
 /// Where a namespace that the lab did not make is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -132,15 +132,27 @@ impl NetNs {
         namespaces: &[&Self],
         mut work: impl FnMut(usize) -> io::Result<T> + Send,
     ) -> io::Result<Vec<(Netlink, T)>> {
+        let visits = Self::run_in_each(namespaces, |place| {
+            let netlink = Netlink::open().map_err(io::Error::other)?;
+            Ok((netlink, work(place)?))
+        });
+        visits?.into_iter().collect()
+    }
+
+    /// Runs a function inside each of the namespaces, from one thread. It is told the
+    /// place of the namespace in the list.
+    pub fn run_in_each<T: Send>(
+        namespaces: &[&Self],
+        mut work: impl FnMut(usize) -> T + Send,
+    ) -> io::Result<Vec<T>> {
         visit(|| {
-            let mut seen = Vec::with_capacity(namespaces.len());
+            let mut done = Vec::with_capacity(namespaces.len());
             for (place, namespace) in namespaces.iter().enumerate() {
                 move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
                 sysctl::entered();
-                let netlink = Netlink::open().map_err(io::Error::other)?;
-                seen.push((netlink, work(place)?));
+                done.push(work(place));
             }
-            Ok(seen)
+            Ok(done)
         })
     }
 

@@ -14,6 +14,7 @@ pub(super) const CHAIN_TABLE: u16 = 1;
 pub(super) const CHAIN_NAME: u16 = 3;
 pub(super) const CHAIN_HOOK: u16 = 4;
 pub(super) const CHAIN_POLICY: u16 = 5;
+pub(super) const CHAIN_USE: u16 = 6;
 /// Inside of `CHAIN_HOOK`.
 pub(super) const HOOK_NUMBER: u16 = 1;
 

@@ -57,14 +57,18 @@ pub(crate) fn write(name: &str, value: &str) -> io::Result<()> {
     open(name, OFlags::WRONLY)?.write_all(value.as_bytes())
 }
 
+/// Which of the families bridges hand to the firewall: IPv4, IPv6 and ARP.
+pub(crate) fn bridge_calls() -> io::Result<[bool; 3]> {
+    let mut calls = [false; 3];
+    for (call, name) in calls.iter_mut().zip(BRIDGE_NETFILTER) {
+        *call = read(name)?.is_some_and(|value| value != "0");
+    }
+    Ok(calls)
+}
+
 /// Whether bridges hand their packets to the firewall.
 pub(crate) fn bridge_netfilter() -> io::Result<bool> {
-    for name in BRIDGE_NETFILTER {
-        if read(name)?.is_some_and(|value| value != "0") {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(bridge_calls()?.contains(&true))
 }
 
 /// Has bridges keep their packets from the firewall.

@@ -19,6 +19,7 @@ use crate::state::{
 };
 use number::Numbers;
 use way::Asked;
+pub(super) use way::filtering_routers;
 pub use way::ingress_hooks;
 
 /// Ports that a datapath has room for at least: a lab that grows a little keeps
@@ -81,8 +82,14 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
     for (id, interface) in lab.interfaces() {
         desired.pair(&id, interface, &ports);
     }
-    for (id, interface) in lab.interfaces() {
-        desired.interface(&id, interface, settings);
+    for namespace in &lab.namespaces {
+        let asked = settings.asked();
+        let replays = asked.is_some_and(|asked| asked.replays_routes_of(lab, namespace, state));
+        for interface in &namespace.interfaces {
+            let (namespace, name) = (namespace.name.clone(), interface.name.clone());
+            let id = InterfaceId { namespace, interface: name };
+            desired.interface(&id, interface, replays, settings);
+        }
     }
     for namespace in &lab.namespaces {
         desired.settings_and_routes(namespace, state);
@@ -105,7 +112,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
             flows: settings.flows,
             switches: Switches {
                 fast_paths: lab.interfaces().any(|(_, one)| asked.way(lab, one).0 != Way::Bridge),
-                routes: lab.namespaces.iter().any(|one| asked.replays_routes_of(lab, &one.name)),
+                routes: lab.namespaces.iter().any(|one| asked.replays_routes_of(lab, one, state)),
                 ..switches(lab)
             },
             settled: true,
@@ -239,7 +246,13 @@ impl Desired<'_> {
         self.add(Object::Veth(veth));
     }
 
-    fn interface(&mut self, id: &InterfaceId, interface: &lab::Interface, settings: &Settings) {
+    fn interface(
+        &mut self,
+        id: &InterfaceId,
+        interface: &lab::Interface,
+        replays_routes: bool,
+        settings: &Settings,
+    ) {
         let Some(veth) = self.links.get(id) else { return };
         let (device, behind) = (veth.device_of(id), veth.device_behind(id));
         let of = LinkId::Interface(id.clone());
@@ -257,7 +270,7 @@ impl Desired<'_> {
             for point in [HookPoint::ingress(ingress)].into_iter().chain(egress) {
                 self.hook(id, &behind, point, settings);
             }
-            if asked.replays_routes_of(self.lab, &id.namespace) {
+            if replays_routes {
                 for point in [HookPoint::RouteIngress, HookPoint::RouteEgress] {
                     self.hook(id, &device, point, settings);
                 }

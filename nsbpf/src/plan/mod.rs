@@ -1,6 +1,7 @@
 //! The steps from what is to what should be: a pure function of the two.
 
 mod desired;
+mod filtering;
 mod offloading;
 mod replacement;
 
@@ -15,6 +16,7 @@ use crate::state::{
 };
 
 pub use desired::{DEFAULT_FLOWS, Settings, desired, ingress_hooks};
+pub use filtering::{Filtering, fast_places};
 pub use offloading::Offloading;
 pub use replacement::Replacement;
 

@@ -6,7 +6,7 @@ const QUICKSTART: &str = include_str!("../../../labs/quickstart.yaml");
 
 const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
 
-fn settings(ingress: IngressHook) -> Settings {
+pub(crate) fn settings(ingress: IngressHook) -> Settings {
     let ingress = Some(ingress);
     Settings {
         ingress,
@@ -18,7 +18,7 @@ fn settings(ingress: IngressHook) -> Settings {
     }
 }
 
-fn wanted(source: &str, ingress: IngressHook, state: &State) -> Objects {
+pub(crate) fn wanted(source: &str, ingress: IngressHook, state: &State) -> Objects {
     let lab = Lab::parse(source, "lab.yaml").unwrap();
     desired(&lab, &settings(ingress), state).unwrap()
 }

@@ -169,6 +169,7 @@ fn clean() -> Result<(), Failed> {
     for subject in [
         "br_netfilter",
         "packet filter",
+        "fast paths",
         "reverse path filter",
         "network namespaces",
         "veth pairs",
@@ -203,7 +204,9 @@ fn docker() -> Result<(), Failed> {
         &findings,
         &["FORWARD of table ip filter", "policy drop", "net.bridge.bridge-nf-call-iptables = 1"],
     );
-    assert_eq!(severity(&findings, "br_netfilter"), "warning");
+    for subject in ["br_netfilter", "fast paths"] {
+        assert_eq!(severity(&findings, subject), "warning");
+    }
     let (first, second) = cure.split_once(", or ").expect("two cures");
     execute(&second.replace("BRIDGE", "br0"));
     assert!(passes());
@@ -300,7 +303,7 @@ fn doctor_command() -> Command {
 
 fn without_root() -> Result<(), Failed> {
     let findings = findings(&finish(doctor_command().uid(65534).gid(65534)), 0);
-    for subject in ["packet filter", "network namespaces"] {
+    for subject in ["packet filter", "fast paths", "network namespaces"] {
         assert_eq!(severity(&findings, subject), "unknown", "{findings:?}");
     }
     assert_eq!(severity(&findings, "number of namespaces"), "ok");

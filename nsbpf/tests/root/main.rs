@@ -24,6 +24,7 @@ mod exact;
 mod exec;
 mod expedite;
 mod fastpath;
+mod filters;
 mod flows;
 mod foreign;
 mod forwarding;
@@ -94,6 +95,7 @@ fn main() {
         gc::TESTS,
         exec::TESTS,
         doctor::TESTS,
+        filters::TESTS,
         forwarding::TESTS,
         tables::TESTS,
         uplink::TESTS,
@@ -108,6 +110,7 @@ fn main() {
             let trial = Trial::test(name, move || isolation::isolated(test));
             let here = why_not
                 .or_else(|| doctor::why_not(name))
+                .or_else(|| filters::why_not(name))
                 .or_else(|| tables::why_not(name))
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))

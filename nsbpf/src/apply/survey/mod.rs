@@ -11,7 +11,7 @@ mod uplink;
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{ApplyError, Cause, host_socket};
+use super::{ApplyError, Cause, filters, host_socket};
 use crate::lab::{Lab, Name};
 use crate::net::{NetNs, Netlink};
 use crate::state::{Object, Objects, Place, State};
@@ -71,6 +71,7 @@ pub fn survey_for(store: &Store, lab: &Lab) -> Result<Survey, ApplyError> {
         survey.state.found.insert(name.clone(), netns.inode());
         survey.found.insert(name.clone(), netns);
     }
+    filters::look_into_routers(lab, &mut survey);
     Ok(survey)
 }
 

@@ -5,7 +5,8 @@ use crate::net::NetlinkError;
 use crate::net::attribute::{Attributes, find, number, text};
 use crate::net::nfnetlink::connection::{Connection, Message, UNSPECIFIED};
 use crate::net::nfnetlink::{
-    CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, GET_CHAIN, HOOK_NUMBER, lacks_nftables,
+    CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, CHAIN_USE, GET_CHAIN, HOOK_NUMBER,
+    lacks_nftables,
 };
 
 /// How often a list that changed under the reader is read again.
@@ -85,6 +86,8 @@ pub struct BaseChain {
     pub name: String,
     /// Where packets meet it.
     pub hook: Hook,
+    /// How many rules it has.
+    pub rules: u32,
     /// Whether it drops what none of its rules decides about.
     pub drops: bool,
 }
@@ -124,6 +127,8 @@ fn parse(chain: &Message) -> Option<BaseChain> {
         table: words(CHAIN_TABLE)?,
         name: words(CHAIN_NAME)?,
         hook: Hook::new(number(find(attributes, CHAIN_HOOK)?, HOOK_NUMBER)?)?,
+        // What uses a base chain are its rules: nobody can jump there.
+        rules: number(attributes, CHAIN_USE).unwrap_or_default(),
         drops: number(attributes, CHAIN_POLICY) == Some(DROP),
     })
 }

@@ -1,10 +1,13 @@
 //! What the host's packet filter is set to, without iptables or nft programs.
 //!
 //! Only what decides whether traffic of a lab passes: base chains of nf_tables,
-//! and the policy of legacy iptables.
+//! and the built-in ones of legacy iptables; how many rules they have, and their
+//! policies.
 
 mod chains;
+mod deciding;
 mod legacy;
 
 pub use chains::{BaseChain, Family, Hook, base_chains};
-pub use legacy::{LegacyError, LegacyFamily, legacy_forward_drops};
+pub use deciding::{FilterError, on_bridged, on_routed};
+pub use legacy::{LegacyChain, LegacyError, LegacyFamily, legacy_chains};

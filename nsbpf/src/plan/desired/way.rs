@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use nsbpf_common::stats::Way;
 
-use crate::lab::{Attachment, Interface, InterfaceName, Lab, Name, SysctlName};
-use crate::state::IngressHook;
+use super::Settings;
+use crate::lab::{Attachment, Interface, InterfaceName, Lab, Name, Namespace};
+use crate::state::{FilterChain, IngressHook, State};
 
 /// What is asked for: where packets meet the datapath, and how they travel where the
 /// lab does not say.
@@ -33,21 +34,19 @@ impl Asked {
         }
     }
 
-    /// Whether packets pass the stack of a namespace by that forwards them. A packet that
-    /// does leaves by tc ingress of the next port, so that all of them have that.
-    pub(super) fn replays_routes_of(self, lab: &Lab, namespace: &Name) -> bool {
-        let Some(namespace) = lab.namespaces.iter().find(|one| one.name == *namespace) else {
-            return false;
-        };
-        let forwards = |name: &str| {
-            let name = SysctlName::new(name);
-            name.and_then(|name| namespace.sysctls.get(&name)).is_some_and(|value| value == "1")
-        };
+    /// Whether packets could pass the stack of a namespace by that forwards them. A packet
+    /// that does leaves by tc ingress of the next port, so that all of them have that.
+    fn could_replay_routes_of(self, lab: &Lab, namespace: &Namespace) -> bool {
         let is_fast =
             |interface: &Interface| matches!(self.way(lab, interface).0, Way::Redirect | Way::Peer);
-        (forwards("net/ipv4/ip_forward") || forwards("net/ipv6/conf/all/forwarding"))
-            && namespace.interfaces.len() > 1
-            && namespace.interfaces.iter().all(is_fast)
+        namespace.forwards() && namespace.interfaces.iter().all(is_fast)
+    }
+
+    /// Whether packets pass the stack of a namespace by. Where something is filtered they
+    /// do not: its rules are to see each of them, and one that follows connections would
+    /// find gaps in them.
+    pub(super) fn replays_routes_of(self, lab: &Lab, namespace: &Namespace, state: &State) -> bool {
+        self.could_replay_routes_of(lab, namespace) && !state.filters.contains_key(&namespace.name)
     }
 
     /// Where packets of all interfaces meet the datapath; of a lab without interfaces,
@@ -62,6 +61,22 @@ impl Asked {
         let sends = |one: &&Interface| self.way(lab, one).0 == Way::Xdp;
         lab.interfaces().map(|(_, one)| one).filter(sends).filter_map(Interface::bridge).collect()
     }
+}
+
+/// The namespaces whose stack packets could pass by, and do not because of what is
+/// filtered there.
+pub(in crate::plan) fn filtering_routers<'a>(
+    lab: &'a Lab,
+    settings: &Settings,
+    state: &'a State,
+) -> impl Iterator<Item = (&'a Name, &'a [FilterChain])> {
+    let asked = settings.asked();
+    let could =
+        move |one: &&Namespace| asked.is_some_and(|asked| asked.could_replay_routes_of(lab, one));
+    lab.namespaces.iter().filter(could).filter_map(|namespace| {
+        let chains = state.filters.get(&namespace.name)?;
+        Some((&namespace.name, chains.as_slice()))
+    })
 }
 
 /// Where packets of a lab's interfaces meet the datapath: at `hook`, unless the way
