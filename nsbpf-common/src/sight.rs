@@ -11,7 +11,7 @@ use crate::flow::{FlowPacket, TRANSPORT_V6};
 use crate::packet::{Cast, Headers, Packet, Segmentation, ethertype, protocol};
 use crate::stats::Class;
 use crate::verifier::{reread, unknown};
-use crate::weight::Weight;
+use crate::weight::{Weight, tag_beside};
 
 /// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
 const DISCOVERY: core::ops::RangeInclusive<u8> = 133..=137;
@@ -155,15 +155,15 @@ impl Seen {
         packet.load(offset).is_some_and(|[of_type]| DISCOVERY.contains(&of_type))
     }
 
-    /// Bytes of the longest frame that it becomes; more than any is where that is not
-    /// told.
+    /// Bytes of the longest frame that it becomes, with a tag that is kept beside it; more
+    /// than any is where that is not told.
     #[inline(always)]
     pub fn longest<P: Packet + ?Sized>(&self, packet: &P) -> u32 {
         match packet.segmentation() {
-            None => packet.frame_bytes(),
+            None => packet.frame_bytes() + tag_beside(packet),
             Some(Segmentation { payload_bytes: Segmentation::BY_FRAGS, .. }) => u32::MAX,
             Some(Segmentation { payload_bytes, .. }) => {
-                u32::from(self.headers.payload_offset) + payload_bytes
+                u32::from(self.headers.payload_offset) + payload_bytes + tag_beside(packet)
             }
         }
     }

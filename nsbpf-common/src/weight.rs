@@ -71,6 +71,6 @@ impl Weight {
 
 /// Bytes of the VLAN tag that the kernel keeps beside the frame.
 #[inline(always)]
-fn tag_beside<P: Packet + ?Sized>(packet: &P) -> u32 {
+pub(crate) fn tag_beside<P: Packet + ?Sized>(packet: &P) -> u32 {
     if packet.vlan_beside_frame().is_some() { VLAN_BYTES.into() } else { 0 }
 }

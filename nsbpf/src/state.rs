@@ -275,6 +275,7 @@ pub struct Datapath {
 }
 
 /// What of the programs is on. What is off is not even loaded.
+#[expect(clippy::struct_excessive_bools, reason = "each is a global of the kernel half")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Switches {
     /// Some port is guarded: sources are looked at.

@@ -164,10 +164,9 @@ impl Set {
             0 => say(&format!("{name}: nothing to change ({took})"))?,
             _ => say(&format!("{name}: {} after {took} ({steps} steps)", fastpath.name()))?,
         }
-        for line in [programs.map(|it| it.to_string()), offloading.map(|it| it.to_string())] {
-            if let Some(line) = line {
-                say(&format!("{name}: {line}"))?;
-            }
+        let lines = [programs.map(|it| it.to_string()), offloading.map(|it| it.to_string())];
+        for line in lines.into_iter().flatten() {
+            say(&format!("{name}: {line}"))?;
         }
         warn_of_filters(&name, &filtering)?;
         Ok(())
@@ -184,7 +183,9 @@ fn choose(
         bail!("no interface of the lab is on a bridge: there is nothing to pass by");
     }
     if interfaces.is_empty() {
-        ways.values_mut().for_each(|way| *way = fastpath);
+        for way in ways.values_mut() {
+            *way = fastpath;
+        }
     }
     for wanted in interfaces {
         let Some((_, way)) = ways.iter_mut().find(|(id, _)| id.to_string() == *wanted) else {

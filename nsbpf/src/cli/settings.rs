@@ -22,8 +22,8 @@ pub(super) struct SettingsArgs {
     #[arg(long, value_enum, default_value_t)]
     attach: AttachArg,
     /// How packets travel over bridges, whatever the lab says of all: its interfaces may
-    /// say otherwise
-    #[arg(long, value_parser = fastpath)]
+    /// say otherwise [possible values: bridge, redirect, peer, xdp]
+    #[arg(long, value_name = "WAY", value_parser = fastpath)]
     fastpath: Option<Way>,
     /// Flows that there is room for; 0 tracks none
     #[arg(long, value_name = "NUMBER", default_value_t = DEFAULT_FLOWS,
@@ -40,7 +40,7 @@ const MAX_FLOWS: u32 = 1 << 24;
 /// A fast path, by its name.
 pub(super) fn fastpath(text: &str) -> Result<Way, String> {
     let way = Way::ALL.into_iter().find(|way| way.name() == text);
-    way.ok_or_else(|| "`bridge`, `redirect`, `peer` or `xdp`".to_owned())
+    way.ok_or_else(|| "it is `bridge`, `redirect`, `peer` or `xdp`".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -107,7 +107,7 @@ fn counted(inside: Option<&str>, family: &str) -> u64 {
     let shown = execute(inside, &format!("nft -j list chain {family} t c"));
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     let objects = shown["nftables"].as_array().expect("objects").iter();
-    let rules = objects.flat_map(|object| object["rule"]["expr"].as_array()).flatten();
+    let rules = objects.filter_map(|object| object["rule"]["expr"].as_array()).flatten();
     rules.filter_map(|expression| expression["counter"]["packets"].as_u64()).sum()
 }
 
