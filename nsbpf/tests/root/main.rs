@@ -74,6 +74,7 @@ fn main() {
         fastpath::differs::TESTS,
         fastpath::stream::TESTS,
         fastpath::mark::TESTS,
+        fastpath::random::TESTS,
         guard::TESTS,
         expedite::TESTS,
         foreign::TESTS,
