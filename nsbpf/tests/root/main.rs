@@ -108,6 +108,7 @@ fn main() {
                 .or_else(|| tables::why_not(name))
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
+                .or_else(|| fastpath::behaviour::why_not(name))
                 .or_else(|| fastpath::differs::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
