@@ -8,7 +8,8 @@ use serde::Serialize;
 pub enum Severity {
     /// Packets of labs are lost, or no lab can be built.
     Problem,
-    /// Something is slow, or will be missing in larger labs or for some things.
+    /// Something is slow, is passed by, or will be missing in larger labs or for some
+    /// things.
     Warning,
     /// It could not be looked at.
     Unknown,

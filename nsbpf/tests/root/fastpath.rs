@@ -4,6 +4,7 @@ pub(crate) mod apart;
 pub(crate) mod behaviour;
 pub(crate) mod exact;
 pub(crate) mod mark;
+pub(crate) mod random;
 mod side_by_side;
 pub(crate) mod stream;
 mod tap;

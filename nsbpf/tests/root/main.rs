@@ -77,6 +77,7 @@ fn main() {
         fastpath::apart::TESTS,
         fastpath::stream::TESTS,
         fastpath::mark::TESTS,
+        fastpath::random::TESTS,
         guard::TESTS,
         routed::TESTS,
         expedite::TESTS,
@@ -115,6 +116,7 @@ fn main() {
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))
                 .or_else(|| offloads::why_not(name))
+                .or_else(|| fastpath::behaviour::why_not(name))
                 .or_else(|| labs::why_not(name))
                 .or_else(|| bench::why_not(name));
             match here {

@@ -8,6 +8,7 @@ use nsbpf_common::stats::{Class, Way};
 use super::side_by_side::SideBySide;
 use super::tap::{EVERYBODY, Mac, Shape, station};
 use crate::Test;
+use crate::vlan;
 use crate::world::{ip_json, netns, udp};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -21,8 +22,17 @@ pub(crate) const TESTS: &[Test] = &[
     ("fastpath::behaviour::a_port_that_others_block", blocked),
     ("fastpath::behaviour::an_entry_of_others_in_the_fdb", forwarding_entry),
     ("fastpath::behaviour::a_port_that_others_set_down", set_down),
+    ("fastpath::behaviour::a_station_that_the_bridge_forgot_is_reached", forgotten),
+    (VLANS, vlans),
     ("fastpath::behaviour::a_firewall_that_looks_at_addresses", firewall_of_addresses),
 ];
+
+const VLANS: &str = "fastpath::behaviour::vlans";
+
+/// What a test takes that is not there.
+pub(crate) fn why_not(test: &str) -> Option<&'static str> {
+    if test == VLANS { vlan::why_not_here() } else { None }
+}
 
 pub(super) const A: Mac = station(1);
 pub(super) const B: Mac = station(2);
@@ -333,6 +343,66 @@ fn firewall_of_addresses() -> Result<(), Failed> {
     labs.shell("nft add rule bridge % forward oifname b-%-eth0 ether saddr 02:bb:00:00:00:01 drop");
     labs.takes_hold("a", A, B, &[]);
     assert_eq!(labs.hearers("c", C, B), ["b"]);
+    labs.down();
+    Ok(())
+}
+
+/// Whoever else hears them, frames to it reach it.
+fn forgotten() -> Result<(), Failed> {
+    let mut labs = SideBySide::up(THREE, &Way::ALL);
+    announced(&mut labs);
+    labs.shell("bridge fdb flush dev b-%-eth0 master");
+    let numbers: Vec<u32> = (0..5).map(|_| labs.send("a", B, A, Shape::Ipv4)).collect();
+    for (way, hearing) in labs.heard() {
+        for number in &numbers {
+            let heard = hearing.get(number).map_or(&[][..], Vec::as_slice);
+            assert!(heard.iter().any(|name| name == "b"), "{}: {hearing:?}", way.name());
+        }
+    }
+    labs.down();
+    Ok(())
+}
+
+/// Those of one do not hear another's, be a station's address in both.
+fn vlans() -> Result<(), Failed> {
+    let text = "
+name: vlans-%
+bridges: { br-%: { vlan_filtering: true } }
+namespaces:
+  a-%: { interfaces: { eth0: { bridge: br-%, vlan: 10 } } }
+  b-%: { interfaces: { eth0: { bridge: br-%, vlan: 10 } } }
+  c-%: { interfaces: { eth0: { bridge: br-%, vlan: 20 } } }
+  d-%: { interfaces: { eth0: { bridge: br-%, vlan: 20 } } }
+  t-%: { interfaces: { eth0: { bridge: br-%, trunk: [10, 20] } } }
+  u-%: { interfaces: { eth0: { bridge: br-%, trunk: [10, 20] } } }
+";
+    let (trunk, other) = (station(4), station(5));
+    let mut labs = SideBySide::up(text, &Way::ALL);
+    announced(&mut labs);
+    for (name, station) in [("t", trunk), ("u", other)] {
+        for vlan in [10, 20] {
+            labs.send(name, EVERYBODY, station, Shape::Tagged(vlan));
+        }
+    }
+    labs.announce("d", B);
+    for _ in 0..2 {
+        assert_eq!(labs.hearers("a", A, B), ["b"]);
+        assert_eq!(labs.hearers("c", C, B), ["d"]);
+        assert_eq!(labs.hearers("a", A, C), ["b", "t", "u"]);
+        assert_eq!(labs.hearers("a", A, trunk), ["t"]);
+        assert_eq!(labs.hearers_of("t", trunk, B, Shape::Tagged(10)), ["b"]);
+        assert_eq!(labs.hearers_of("t", trunk, B, Shape::Tagged(20)), ["d"]);
+        assert_eq!(labs.hearers_of("t", trunk, other, Shape::Tagged(10)), ["u"]);
+        assert!(labs.hearers_of("t", trunk, other, Shape::Tagged(30)).is_empty());
+        assert!(labs.hearers("t", trunk, B).is_empty());
+    }
+    labs.went_fast("a/eth0");
+    labs.went_fast("t/eth0");
+    // A port moves to the other.
+    labs.shell("bridge vlan delete dev b-%-eth0 vid 10");
+    labs.shell("bridge vlan add dev b-%-eth0 vid 20 pvid untagged");
+    labs.forget_paths("a", "t");
+    assert_eq!(labs.hearers_of("t", trunk, B, Shape::Tagged(20)), ["d"]);
     labs.down();
     Ok(())
 }

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const FRAMES: usize = 5;
 /// How often a mark is sent behind frames: each time, what went before it gets one
 /// hop further.
-const HOPS: usize = 4;
+const HOPS: usize = 6;
 
 /// The number of a mark, and whom it is for: bridges keep it to themselves.
 const MARK: u32 = 0;
@@ -52,9 +52,9 @@ struct One {
     reader: StatsReader,
     /// By interface.
     ports: BTreeMap<String, u16>,
-    /// By namespace, at its `eth0`; and others.
+    /// By namespace, at its `eth0`; at others by interface.
     taps: BTreeMap<String, Tap>,
-    /// The other ends of these `eth0`.
+    /// The other ends of these.
     wires: BTreeMap<String, Tap>,
 }
 
@@ -253,18 +253,26 @@ impl One {
                 Some(name) => netns(name.as_str()),
             }
         };
-        for (id, interface) in lab.interfaces().filter(|(id, _)| id.interface.as_str() == "eth0") {
+        for (id, interface) in lab.interfaces() {
             let namespace = short(id.namespace.as_str(), name(way)).to_owned();
             let inside = one.netns(&namespace);
             if way == Way::Xdp {
                 // Frames that XDP sends are taken by NAPI only.
-                inside.run(|| gro::turn_on("eth0")).and_then(|done| done).expect("turn GRO on");
+                let turn_on = || gro::turn_on(id.interface.as_str());
+                inside.run(turn_on).and_then(|done| done).expect("turn GRO on");
             }
-            one.taps.insert(namespace.clone(), Tap::new(&inside, "eth0"));
+            let at = match id.interface.as_str() {
+                "eth0" => namespace,
+                other => format!("{namespace}/{other}"),
+            };
             if let Attachment::Port(port) = &interface.attachment {
-                let wire = Tap::new(&place(&port.bridge), &format!("{}-eth0", id.namespace));
-                one.wires.insert(namespace, wire);
+                let wire = format!("{}-{}", id.namespace, id.interface);
+                one.wires.insert(at.clone(), Tap::new(&place(&port.bridge), &wire));
+            } else if at.contains('/') {
+                // The near end of a pair within what counts as one place.
+                continue;
             }
+            one.taps.insert(at, Tap::new(&inside, id.interface.as_str()));
         }
         one
     }
