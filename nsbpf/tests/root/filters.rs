@@ -299,7 +299,6 @@ fn takes_hold(lab: &str, inside: Option<&str>) -> Result<(), Failed> {
     lab.up(&[]);
     assert!(reaches("a", B));
     assert!(arrive(5) > 0);
-    chain(inside, family);
     let (sender, receiver, target) = sockets();
     let deadline = Instant::now() + PATIENCE;
     let send = || {
@@ -309,6 +308,7 @@ fn takes_hold(lab: &str, inside: Option<&str>) -> Result<(), Failed> {
     while !send() {
         assert!(Instant::now() < deadline, "nothing arrives");
     }
+    chain(inside, family);
     execute(inside, &format!("nft add rule {family} t c ip daddr {B} counter drop"));
     let start = Instant::now();
     let mut last = None;
@@ -364,7 +364,6 @@ fn router() -> Result<(), Failed> {
     chain(r, "ip");
     assert_eq!(lab.up(&[]), "", "a chain without rules");
     execute(r, "nft add rule ip t c counter");
-    assert!(counts() < COUNT, "no packet passes the router's stack by");
     let warning = "warning: fast: router r has rules, and so forwards each packet itself: \
         nftables ip t c (1 rule)\n";
     assert_eq!(lab.up(&[]), warning);
@@ -375,9 +374,6 @@ fn router() -> Result<(), Failed> {
     stream();
     execute(r, "nft delete table ip t");
     assert_eq!(lab.up(&[]), "");
-    chain(r, "ip");
-    execute(r, "nft add rule ip t c counter");
-    assert!(counts() < COUNT, "no packet passes the router's stack by any more");
     ran(&["down", "--all"]);
     Ok(())
 }
