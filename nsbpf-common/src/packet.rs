@@ -77,6 +77,11 @@ pub trait Packet {
         None
     }
 
+    /// Whether that tag is a service VLAN's (IEEE 802.1ad).
+    fn is_service_vlan_beside_frame(&self) -> bool {
+        false
+    }
+
     /// Of a GSO packet, what it will be cut into.
     fn segmentation(&self) -> Option<Segmentation> {
         None

@@ -9,7 +9,7 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_load_bytes,
 };
 use aya_ebpf::programs::{TcContext, XdpContext};
-use nsbpf_common::packet::{Packet, Segmentation};
+use nsbpf_common::packet::{Packet, Segmentation, ethertype};
 use nsbpf_common::stats::Way;
 use nsbpf_common::verifier::unknown;
 
@@ -112,6 +112,14 @@ impl Packet for TcPacket {
         #[expect(clippy::cast_possible_truncation, reason = "16 bits in a field of 32")]
         let tci = skb.vlan_tci as u16;
         (skb.vlan_present != 0).then_some(tci)
+    }
+
+    #[inline(always)]
+    fn is_service_vlan_beside_frame(&self) -> bool {
+        let skb = self.skb();
+        #[expect(clippy::cast_possible_truncation, reason = "16 bits in a field of 32")]
+        let protocol = u16::from_be(skb.vlan_proto as u16);
+        skb.vlan_present != 0 && protocol == ethertype::SERVICE_VLAN
     }
 
     #[inline(always)]

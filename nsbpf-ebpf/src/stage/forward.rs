@@ -10,7 +10,7 @@
 )]
 
 use nsbpf_common::crossing::{Crossing, Passage, Sighting};
-use nsbpf_common::packet::{Cast, Packet};
+use nsbpf_common::packet::{Cast, Packet, ethertype};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Class;
@@ -54,7 +54,7 @@ pub fn may_pass_the_bridge_by(packet: &impl Packet, seen: &Seen) -> bool {
     const ARP: usize = Class::Arp as usize;
     const OTHER: usize = Class::Other as usize;
     const ICMPV6: usize = Class::Ipv6Icmp as usize;
-    if !matches!(seen.cast(), Cast::Unicast) {
+    if !matches!(seen.cast(), Cast::Unicast) || is_service_tagged(packet, seen) {
         return false;
     }
     match seen.class() {
@@ -62,6 +62,13 @@ pub fn may_pass_the_bridge_by(packet: &impl Packet, seen: &Seen) -> bool {
         ICMPV6 => !seen.is_neighbour_discovery(packet),
         _ => true,
     }
+}
+
+/// To a bridge that looks at customer VLANs a service tag is none, whatever its number.
+#[inline(always)]
+fn is_service_tagged(packet: &impl Packet, seen: &Seen) -> bool {
+    let in_frame = || packet.load(12).map(u16::from_be_bytes) == Some(ethertype::SERVICE_VLAN);
+    seen.tag != 0 && (packet.is_service_vlan_beside_frame() || in_frame())
 }
 
 /// Notes that a frame is left to the bridge, and that its sender is at the port that

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -349,12 +350,10 @@ fn ctrl_c() -> Result<(), Failed> {
         assert!(Instant::now() < deadline, "it never asks");
         std::thread::sleep(Duration::from_millis(1));
     }
-    let start = Instant::now();
     kill_process(pid, Signal::INT)?;
     let status = child.wait()?;
-    assert!(!status.success());
-    // Left alone it would wait for five.
-    assert!(start.elapsed() < Duration::from_secs(4));
+    // Left alone it would have ended by itself, and said how.
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
     let mut said = String::new();
     child.stdout.take().expect("a pipe").read_to_string(&mut said)?;
     assert_eq!(said, "");

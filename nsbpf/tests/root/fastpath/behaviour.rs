@@ -396,12 +396,13 @@ namespaces:
         assert!(labs.hearers_of("t", trunk, other, Shape::Tagged(30)).is_empty());
         assert!(labs.hearers("t", trunk, B).is_empty());
     }
-    labs.went_fast("a/eth0");
+    // Where the other station of that address is, it was seen last.
+    labs.went_fast("c/eth0");
     labs.went_fast("t/eth0");
     // A port moves to the other.
     labs.shell("bridge vlan delete dev b-%-eth0 vid 10");
     labs.shell("bridge vlan add dev b-%-eth0 vid 20 pvid untagged");
-    labs.forget_paths("a", "t");
+    labs.forget_paths("c", "d");
     assert_eq!(labs.hearers_of("t", trunk, B, Shape::Tagged(20)), ["d"]);
     labs.down();
     Ok(())
