@@ -7,6 +7,7 @@
 use crate::abi::abi;
 use crate::packet::Packet;
 use crate::spread::spread;
+use crate::verifier::unknown;
 
 /// What a bridge looks at in a unicast frame: the port that it came in by, both MAC
 /// addresses and the VLAN tag. Frames that agree in these are forwarded alike.
@@ -204,6 +205,32 @@ pub struct Passage {
 }
 
 abi!(Passage, size = 24, align = 8);
+
+/// Places in [`Passages`]: more than the frames that the kernel handles in one go.
+pub const PLACES: u32 = 256;
+
+/// The passages of one processor, each at its crossing's place: one value of a map, so
+/// that one write empties it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Passages([Passage; PLACES as usize]);
+
+abi!(Passages, size = 24 * PLACES as usize, align = 8);
+
+impl Default for Passages {
+    fn default() -> Self {
+        let nowhere = Crossing { to: 0, from: 0 };
+        Self([Passage { crossing: nowhere, sighting: Sighting(0) }; PLACES as usize])
+    }
+}
+
+impl Passages {
+    /// The place of a crossing.
+    #[inline(always)]
+    pub fn at(&mut self, crossing: &Crossing) -> Option<&mut Passage> {
+        self.0.get_mut(unknown(crossing.place(PLACES) as usize))
+    }
+}
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]

@@ -7,7 +7,7 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
-use nsbpf_common::crossing::{Crossing, Passage, Sighting, Station};
+use nsbpf_common::crossing::{Crossing, PLACES, Passage, Passages, Sighting, Station};
 use nsbpf_common::flow::{self, Flow, FlowEvents, FlowKey, RecentFlow};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
@@ -74,14 +74,10 @@ pub static LEARNED_PATHS: LruHashMap<Crossing, Sighting> = LruHashMap::with_max_
 #[map]
 pub static STATIONS: LruHashMap<Station, Sighting> = LruHashMap::with_max_entries(1, 0);
 
-/// Places in `KNOWN_PATHS` and `UNDER_WAY`: more than the frames that the kernel
-/// handles in one go.
-pub const PLACES: u32 = 256;
-
-/// Paths that were taken last, by [`Crossing::place`]: what is looked up in
+/// Paths that were taken last, by their crossings' places: what is looked up in
 /// `LEARNED_PATHS` once is here for the next frames.
 #[map]
-pub static KNOWN_PATHS: PerCpuArray<Passage> = PerCpuArray::with_max_entries(PLACES, 0);
+pub static KNOWN_PATHS: PerCpuArray<Passages> = PerCpuArray::with_max_entries(1, 0);
 
 /// Frames that were left to the bridge, likewise.
 #[map]

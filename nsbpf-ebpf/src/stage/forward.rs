@@ -9,7 +9,7 @@
     reason = "keys and values stay where they are, and are not copied to the stack"
 )]
 
-use nsbpf_common::crossing::{Crossing, Passage, Sighting};
+use nsbpf_common::crossing::{Crossing, PLACES, Passage, Sighting};
 use nsbpf_common::packet::{Cast, Packet, ethertype};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
@@ -17,9 +17,7 @@ use nsbpf_common::stats::Class;
 
 use super::clock;
 use super::pipeline::Forward;
-use crate::maps::{
-    KNOWN_PATHS, LEARNED_PATHS, PATH_TICKS, PLACES, STATION_TICKS, STATIONS, UNDER_WAY,
-};
+use crate::maps::{KNOWN_PATHS, LEARNED_PATHS, PATH_TICKS, STATION_TICKS, STATIONS, UNDER_WAY};
 
 /// How often a station is noted anew: every so many ticks.
 const NOTE_TICKS: u32 = 64;
@@ -32,9 +30,9 @@ pub fn path(crossing: &Crossing, longest: u32) -> Option<Sighting> {
     let is_fresh = |sighting: Sighting| {
         sighting.age(tick) < PATH_TICKS.load() && longest <= sighting.longest()
     };
-    let known = KNOWN_PATHS.get_ptr_mut(crossing.place(PLACES))?;
+    let known = KNOWN_PATHS.get_ptr_mut(0)?;
     // SAFETY: this CPU's own.
-    let known = unsafe { &mut *known };
+    let known = unsafe { &mut *known }.at(crossing)?;
     if known.crossing == *crossing && is_fresh(known.sighting) {
         return Some(known.sighting);
     }

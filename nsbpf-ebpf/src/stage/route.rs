@@ -8,7 +8,7 @@
     reason = "keys and values stay where they are, and are not copied to the stack"
 )]
 
-use nsbpf_common::crossing::{Crossing, Sighting};
+use nsbpf_common::crossing::{Crossing, PLACES, Sighting};
 use nsbpf_common::flow::FlowKey;
 use nsbpf_common::packet::{Cast, Family, Packet};
 use nsbpf_common::route::{self, HOPS_V4, HOPS_V6, Handed, MACS, MIN_HOPS, Route};
@@ -16,7 +16,7 @@ use nsbpf_common::sight::Seen;
 
 use super::pipeline::Forward;
 use super::{clock, parse, pipeline};
-use crate::maps::{HANDED_PACKETS, PATH_TICKS, PLACES, PORT_CONFIGS, ROUTES};
+use crate::maps::{HANDED_PACKETS, PATH_TICKS, PORT_CONFIGS, ROUTES};
 
 /// What a packet gets that leaves by another interface.
 pub struct Replay {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aya::Pod;
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
-use nsbpf_common::crossing::{Crossing, Passage, Sighting};
+use nsbpf_common::crossing::{Crossing, Passages, Sighting};
 use nsbpf_common::flow::FlowKey;
 use nsbpf_common::route::Route;
 use rustix::time::{ClockId, clock_getres};
@@ -51,11 +51,8 @@ pub fn forget_paths(store: &Store) -> Result<(), DatapathError> {
     forget::<Crossing, Sighting>(store, LEARNED_PATHS)?;
     forget::<FlowKey, Route>(store, ROUTES)?;
     // After what it is filled from.
-    let mut known: PerCpuArray<_, Passage> = open(store, KNOWN_PATHS)?;
-    for place in 0..known.len() {
-        known.set(place, zeros()?, 0).map_err(map_error("write", KNOWN_PATHS))?;
-    }
-    Ok(())
+    let mut known: PerCpuArray<_, Passages> = open(store, KNOWN_PATHS)?;
+    known.set(0, zeros()?, 0).map_err(map_error("write", KNOWN_PATHS))
 }
 
 fn forget<K: Pod, V: Pod>(store: &Store, name: &'static str) -> Result<(), DatapathError> {
