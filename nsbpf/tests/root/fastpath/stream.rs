@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("fastpath::stream::by_the_bridge", || whole(Way::Bridge)),
     ("fastpath::stream::by_redirect", || whole(Way::Redirect)),
     ("fastpath::stream::by_peer", || whole(Way::Peer)),
+    ("fastpath::stream::by_xdp", || whole(Way::Xdp)),
     ("fastpath::stream::while_the_way_changes", changing),
     ("fastpath::stream::while_paths_age", ageing),
 ];
