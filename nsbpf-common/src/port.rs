@@ -142,10 +142,7 @@ impl PortConfig {
     /// Two bits: the number of the way.
     const WAY: u16 = 0b11 << Self::WAY_SHIFT;
     const WAY_SHIFT: u16 = 4;
-
-    /// Of a port of which nothing is to be known.
-    pub const UNKNOWN: Self =
-        Self { flags: 0, direct_peer: 0, mac: [0; 6], identity: [0; 4], domain: 0 };
+    const HANDED_OVER: u16 = 1 << 6;
 
     /// Of a port whose interface has that MAC address.
     #[must_use]
@@ -196,6 +193,22 @@ impl PortConfig {
     pub const fn guarded(self, addresses: bool) -> Self {
         let addresses = if addresses { Self::GUARD_ADDRESSES } else { 0 };
         Self { flags: self.flags | Self::GUARD_MAC | addresses, ..self }
+    }
+
+    /// The same, while its packets meet the datapath at two hooks: one takes over from the
+    /// other.
+    #[must_use]
+    pub const fn handed_over(self, is: bool) -> Self {
+        let flags = self.flags & !Self::HANDED_OVER | if is { Self::HANDED_OVER } else { 0 };
+        Self { flags, ..self }
+    }
+
+    /// Whether its packets meet the datapath at two hooks, one of which is to leave alone
+    /// what the other has done.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_handed_over(&self) -> bool {
+        self.flags & Self::HANDED_OVER != 0
     }
 
     /// Whether there is such a port.
@@ -249,6 +262,8 @@ mod tests {
             let config = PortConfig::new([1; 6]).within(7).by(Way::Xdp).guarded(true).by(way);
             assert_eq!((config.way(), config.domain), (way, 7));
             assert!(config.is_present() && config.guards_addresses());
+            assert!(config.handed_over(true).is_handed_over() && !config.is_handed_over());
+            assert_eq!(config.handed_over(true).handed_over(false), config);
             assert_eq!(config.direct(3).direct_peer(), Some(3));
         }
     }

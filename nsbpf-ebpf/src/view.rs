@@ -6,7 +6,8 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
-    bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_load_bytes,
+    bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type,
+    bpf_skb_load_bytes, bpf_xdp_adjust_meta,
 };
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nsbpf_common::packet::{Packet, Segmentation, ethertype};
@@ -33,6 +34,11 @@ const PACKET_HOST: u32 = 0;
 /// Marks a packet that is sent to another hook of ours, where its bridge would have
 /// left zeroes (`br_handle_frame`, Linux 6.18).
 const REDIRECTED: u32 = 0x6e73_6270;
+
+/// What XDP writes before a packet that it has done all about, and how long that is.
+const DONE: u32 = 0x6e73_6264;
+const DONE_BYTES: usize = 4;
+const DONE_ROOM: i32 = 4;
 
 /// A packet at a tc hook.
 pub struct TcPacket {
@@ -191,6 +197,13 @@ impl Forward for TcPacket {
     }
 
     #[inline(always)]
+    fn is_done(&self) -> bool {
+        let skb = self.skb();
+        let start = unknown(skb.data_meta as usize);
+        start + DONE_BYTES <= skb.data as usize && load_4(start) == u64::from(DONE)
+    }
+
+    #[inline(always)]
     fn was_redirected(&self) -> bool {
         let skb = self.skb();
         skb.cb[0] == REDIRECTED && skb.cb[1] == skb.ifindex
@@ -248,6 +261,20 @@ impl Forward for XdpPacket {
     fn forward(&self, way: Way, to: u16) -> bool {
         // A port that takes no frames from XDP has no device there.
         matches!(way, Way::Xdp) && DEVICES.redirect(to.into(), XDP_PASS.into()).is_ok()
+    }
+
+    #[inline(always)]
+    fn set_done(&self) {
+        // SAFETY: the context is valid until the program returns.
+        if unsafe { bpf_xdp_adjust_meta(self.frame, -DONE_ROOM) } != 0 {
+            return;
+        }
+        let frame = self.frame();
+        let start = unknown(frame.data_meta as usize);
+        if start + DONE_BYTES <= frame.data as usize {
+            // SAFETY: the room was made just now, and the verifier sees the comparison.
+            unsafe { (start as *mut u32).write(DONE) };
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use nsbpf_common::stats::{PortStats, Way};
 use nsbpf_common::verdict::Verdict;
 
 use super::{account, flow, forward, guard, parse};
-use crate::maps::{DIRECT_LINKS, FAST_PATHS, GUARD, PORT_BASE, PORT_CONFIGS, TRACK_FLOWS};
+use crate::maps::{DIRECT_LINKS, FAST_PATHS, PORT_BASE, PORT_CONFIGS, TRACK_FLOWS};
 
 /// The interface is no port of ours, or the packet met it before its datapath
 /// was whole. That never stops a packet: it goes on uncounted.
@@ -42,17 +42,44 @@ pub trait Forward {
         false
     }
 
+    /// Whether XDP of the same device has done all there was to do about the packet.
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    /// Tells tc of the same device that all is done.
+    fn set_done(&self) {}
+
     /// Whether the device that the packet leaves by queues packets.
     fn is_queued(&self) -> bool {
         false
     }
 }
 
-/// A packet that comes in by a device: its namespace sent it.
+/// A packet that comes in by a device: its namespace sent it. While one hook takes over
+/// from another it may meet both, and counts once.
 #[inline(always)]
 pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict, Unmanaged> {
     let port = number(ifindex).ok_or(Unmanaged)?;
-    let config = config(port).ok_or(Unmanaged)?;
+    let config = PORT_CONFIGS.get(port.into()).ok_or(Unmanaged)?;
+    let is_handed_over = config.is_handed_over();
+    if is_handed_over && packet.is_done() {
+        return Ok(Verdict::Pass);
+    }
+    let verdict = leaves(packet, port, config)?;
+    if is_handed_over && matches!(verdict, Verdict::Pass) {
+        packet.set_done();
+    }
+    Ok(verdict)
+}
+
+/// A packet that leaves the namespace behind a port.
+#[inline(always)]
+fn leaves(
+    packet: &(impl Packet + Forward),
+    port: u16,
+    config: &PortConfig,
+) -> Result<Verdict, Unmanaged> {
     let stats = account::counters(port).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
     account::packet(&mut stats.tx, seen);
@@ -61,7 +88,9 @@ pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict
         return Ok(Verdict::Drop(reason));
     }
     flow(packet, seen, port, config.domain);
-    if let Some(to) = config.direct_peer() {
+    if DIRECT_LINKS.load() != 0
+        && let Some(to) = config.direct_peer()
+    {
         enters(Pair { from: port, to }, seen, Way::Bridge)?;
         return Ok(Verdict::Pass);
     }
@@ -123,7 +152,7 @@ pub fn egress(
     if redirected || TRACK_FLOWS.load() == 0 && FAST_PATHS.load() == 0 {
         return Ok(Verdict::Pass);
     }
-    let config = config(to).ok_or(Unmanaged)?;
+    let config = PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?;
     if from == OUTSIDE {
         flow(packet, seen, OUTSIDE, config.domain);
     } else if FAST_PATHS.load() != 0 {
@@ -164,15 +193,4 @@ fn is_port(number: &u16) -> bool {
         // SAFETY: a map's memory, which is there as long as the program runs.
         unsafe { &*config }.is_present()
     })
-}
-
-/// What there is to know of a port: nothing, unless a switch says that some have
-/// something.
-#[inline(always)]
-fn config(port: u16) -> Option<&'static PortConfig> {
-    let switches = [GUARD.load(), DIRECT_LINKS.load(), TRACK_FLOWS.load(), FAST_PATHS.load()];
-    if switches == [0; 4] {
-        return Some(&PortConfig::UNKNOWN);
-    }
-    PORT_CONFIGS.get(port.into())
 }

@@ -13,7 +13,7 @@ mod requests;
 mod uplink;
 mod vlans;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nsbpf_common::port::Slot;
 
@@ -24,7 +24,7 @@ use crate::datapath::{self, Ports, Programs};
 use crate::lab::{InterfaceName, Name};
 use crate::net::socket::Request;
 use crate::net::{NetNs, NetlinkError, address, link, route};
-use crate::plan::Step;
+use crate::plan::{Step, handed_over};
 use crate::state::{Datapath, Key, Object, Route, State};
 use crate::store::Store;
 use requests::{Requests, Sockets};
@@ -81,11 +81,12 @@ fn runs(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
     })
 }
 
-fn kind(step: &Step) -> (&'static str, std::mem::Discriminant<Object>) {
+fn kind(step: &Step) -> (&'static str, Option<std::mem::Discriminant<Object>>) {
     match step {
         Step::Add(object) | Step::Remove(object) | Step::Change { to: object, .. } => {
-            (step.verb(), std::mem::discriminant(object))
+            (step.verb(), Some(std::mem::discriminant(object)))
         }
+        Step::Retire(_) => (step.verb(), None),
     }
 }
 
@@ -98,6 +99,8 @@ struct Executor<'a> {
     bridges: HashMap<InterfaceName, u16>,
     programs: Option<Programs>,
     ports: Option<Ports>,
+    /// Ports one ingress hook of which takes over from another.
+    handed_over: BTreeSet<u16>,
     /// Nothing was counted in the maps yet.
     fresh_maps: bool,
     /// What is loaded.
@@ -136,6 +139,7 @@ impl<'a> Executor<'a> {
             bridges: bridges.collect(),
             programs: None,
             ports: None,
+            handed_over: handed_over(steps),
             fresh_maps: false,
             datapath: match state.objects.get(&Key::Datapath) {
                 Some(Object::Datapath(datapath)) => Some(datapath.clone()),
@@ -178,6 +182,7 @@ impl<'a> Executor<'a> {
                 self.attach(steps)
             }
             [Step::Remove(Object::Hook(_)), ..] => self.detach(steps),
+            [Step::Retire(_), ..] => self.retire(steps),
             [Step::Add(Object::Flood(_)) | Step::Change { to: Object::Flood(_), .. }, ..] => {
                 self.flood(steps)
             }
@@ -302,12 +307,17 @@ impl<'a> Executor<'a> {
         step: &Step,
         request: impl FnOnce(u32) -> Request,
     ) -> Result<(), ApplyError> {
-        let (Step::Add(object) | Step::Remove(object) | Step::Change { to: object, .. }) = step;
-        let device = object.device().ok_or_else(|| impossible(step, "it is of no device"))?;
+        let device = match step {
+            Step::Add(object) | Step::Remove(object) | Step::Change { to: object, .. } => {
+                object.device()
+            }
+            Step::Retire(hook) => Some(&hook.device),
+        };
+        let device = device.ok_or_else(|| impossible(step, "it is of no device"))?;
         let ifindex = self.slot(step)?.ifindex(device.number);
         let done = self.sockets.get(step, &device.place)?.request(request(ifindex));
         match step {
-            Step::Remove(_) => gone_is_fine(step, done),
+            Step::Remove(_) | Step::Retire(_) => gone_is_fine(step, done),
             _ => done.map_err(|error| failed(step, error)),
         }
     }

@@ -59,7 +59,7 @@ impl Plan {
                     let sign = match step {
                         Step::Add(_) => '+',
                         Step::Change { .. } => '~',
-                        Step::Remove(_) => '-',
+                        Step::Remove(_) | Step::Retire(_) => '-',
                     };
                     say(&format!("{sign} {}", step.key()))?;
                 }

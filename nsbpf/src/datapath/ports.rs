@@ -68,10 +68,20 @@ impl Ports {
                 }
             });
             let direct_peer = config.direct_peer();
-            let way = config.way();
+            let (way, handed_over) = (config.way(), config.is_handed_over());
             let takes_xdp = self.takes_xdp(number)?.then(|| place(number)).flatten();
             let PortConfig { identity, mac, domain, .. } = config;
-            ports.push(Port { number, identity, mac, direct_peer, domain, way, takes_xdp, guard });
+            ports.push(Port {
+                number,
+                identity,
+                mac,
+                direct_peer,
+                domain,
+                way,
+                takes_xdp,
+                guard,
+                handed_over,
+            });
         }
         Ok(ports)
     }
@@ -90,8 +100,10 @@ impl Ports {
     /// `ifindex` is the port's device, in the calling thread's network namespace if it is
     /// to take frames from XDP.
     pub fn set(&mut self, port: &Port, ifindex: u32) -> Result<(), DatapathError> {
-        let Port { number, identity, mac, direct_peer, domain, way, takes_xdp, guard } = port;
-        let mut config = PortConfig::new(*mac).of(*identity).within(*domain).by(*way);
+        let Port { number, identity, mac, direct_peer, domain, way, takes_xdp, guard, handed_over } =
+            port;
+        let mut config =
+            PortConfig::new(*mac).of(*identity).within(*domain).by(*way).handed_over(*handed_over);
         if takes_xdp.is_some() || self.takes_xdp(*number)? {
             self.set_device(*number, takes_xdp.as_ref().map_or(0, |_| ifindex))?;
         }
@@ -118,6 +130,18 @@ impl Ports {
         self.forget_addresses(*number, wanted)?;
         self.known.insert(*number, wanted.clone());
         Ok(())
+    }
+
+    /// Tells the programs that a port's packets meet them at two hooks from now on, or no
+    /// more. Returns whether that is news.
+    pub fn hand_over(&mut self, number: u16, is: bool) -> Result<bool, DatapathError> {
+        let config = self.configs.get(&number.into(), 0);
+        let config = config.map_err(map_error("read", PORT_CONFIGS))?;
+        if config.is_handed_over() == is {
+            return Ok(false);
+        }
+        let set = self.configs.set(number.into(), config.handed_over(is), 0);
+        set.map_err(map_error("write", PORT_CONFIGS)).map(|()| true)
     }
 
     /// Forgets a port and all that was counted of it. What says that there is one
@@ -160,7 +184,13 @@ impl Ports {
         for other in (0..ports).chain([OUTSIDE]) {
             for pair in [Pair { from: other, to: number }, Pair { from: number, to: other }] {
                 let index = pair.index(ports);
-                if index < self.pair_table.len() {
+                if index >= self.pair_table.len() {
+                    continue;
+                }
+                let cells = self.pair_table.get(&index, 0);
+                let cells = cells.map_err(map_error("read", PAIR_TABLE))?;
+                // Most pairs never meet.
+                if cells.iter().any(|cell| *cell != Cell::default()) {
                     let set = self.pair_table.set(index, zeros::<Cell>()?, 0);
                     set.map_err(map_error("write", PAIR_TABLE))?;
                 }

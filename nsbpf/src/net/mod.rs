@@ -26,6 +26,7 @@ mod nfnetlink;
 pub mod nftables;
 pub mod nsid;
 pub mod offload;
+pub mod rcu;
 pub mod route;
 pub mod socket;
 pub(crate) mod sysctl;

@@ -334,6 +334,7 @@ impl Desired<'_> {
             domain: direct_peer.map_or(domain, |peer| peer.min(number)),
             way,
             takes_xdp: place.filter(|_| takes_xdp),
+            handed_over: false,
             guard,
         }));
     }

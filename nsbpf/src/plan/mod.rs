@@ -2,6 +2,7 @@
 
 mod desired;
 mod filtering;
+mod handover;
 mod offloading;
 mod replacement;
 
@@ -17,6 +18,7 @@ use crate::state::{
 
 pub use desired::{DEFAULT_FLOWS, Settings, desired, ingress_hooks};
 pub use filtering::{Filtering, fast_places};
+pub use handover::handed_over;
 pub use offloading::Offloading;
 pub use replacement::Replacement;
 
@@ -34,6 +36,8 @@ pub enum Step {
     },
     /// Take an object away, and with it what hangs on it.
     Remove(Object),
+    /// Take a hook away from which another one has taken over by then.
+    Retire(Hook),
 }
 
 impl Step {
@@ -44,6 +48,7 @@ impl Step {
             Self::Add(object) | Self::Remove(object) | Self::Change { to: object, .. } => {
                 object.key()
             }
+            Self::Retire(Hook { id, point, .. }) => Key::Hook(id.clone(), *point),
         }
     }
 
@@ -53,7 +58,7 @@ impl Step {
         match self {
             Self::Add(_) => "create",
             Self::Change { .. } => "change",
-            Self::Remove(_) => "remove",
+            Self::Remove(_) | Self::Retire(_) => "remove",
         }
     }
 }
@@ -163,7 +168,8 @@ fn cure(owner: &Owner, command: &str) -> String {
 }
 
 /// The steps that lead from `state` to `wanted`: first what has to go, in
-/// reverse order, then what has to come or to change.
+/// reverse order, then what has to come or to change, and at last the hooks from which
+/// others have taken over.
 ///
 /// # Errors
 /// A name that is wanted is taken by something that is not this lab's.
@@ -184,10 +190,18 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
     }
     take_secondaries(state, &mut gone);
     let mut steps = Vec::new();
+    let mut last = Vec::new();
     for (key, object) in state.objects.iter().rev() {
         let with_parent = parents(object).iter().any(|parent| gone.contains(parent));
         if gone.contains(key) && !with_parent && !stays(object) {
-            steps.push(Step::Remove(object.clone()));
+            match object {
+                Object::Hook(hook) if handover::retires(hook, wanted, state, &gone) => {
+                    last.push(Step::Retire(hook.clone()));
+                }
+                // Until XDP goes, it is sent what it can have.
+                Object::Offloads(_) if !last.is_empty() => last.push(Step::Remove(object.clone())),
+                _ => steps.push(Step::Remove(object.clone())),
+            }
         }
     }
     let reloaded = match (state.objects.get(&Key::Datapath), wanted.get(&Key::Datapath)) {
@@ -206,6 +220,7 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
             _ => steps.push(Step::Add(object.clone())),
         }
     }
+    steps.extend(last);
     Ok(steps)
 }
 

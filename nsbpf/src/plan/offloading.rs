@@ -30,6 +30,7 @@ impl Offloading {
                 Step::Add(to) => (false, finishes(to)),
                 Step::Change { from, to } => (finishes(from), finishes(to)),
                 Step::Remove(from) => (finishes(from), false),
+                Step::Retire(_) => (false, false),
             };
             all.off += usize::from(after && !before);
             all.back += usize::from(before && !after);

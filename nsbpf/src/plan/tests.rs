@@ -37,7 +37,7 @@ pub(crate) fn carry_out(state: &mut State, steps: &[Step]) {
             Step::Change { from, to } => {
                 assert_eq!(state.objects.insert(step.key(), to.clone()).as_ref(), Some(from));
             }
-            Step::Remove(_) => {
+            Step::Remove(_) | Step::Retire(_) => {
                 let gone = step.key();
                 assert!(state.objects.remove(&gone).is_some(), "{gone} is not there");
                 state.objects.retain(|_, object| !parents(object).contains(&gone));

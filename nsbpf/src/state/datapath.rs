@@ -114,6 +114,9 @@ pub struct Port {
     pub takes_xdp: Option<Place>,
     /// What it may claim, if it is guarded.
     pub guard: Option<Guard>,
+    /// Whether its packets meet the datapath at two hooks, one of which takes over from
+    /// the other. Never wanted: what is left over of a change that was cut short.
+    pub handed_over: bool,
 }
 
 /// What a guarded port may claim besides its MAC address.
@@ -151,6 +154,12 @@ impl HookPoint {
             IngressHook::Xdp => Self::Xdp,
             IngressHook::XdpGeneric => Self::XdpGeneric,
         }
+    }
+
+    /// Whether packets from a namespace meet the datapath there.
+    #[must_use]
+    pub fn is_ingress(self) -> bool {
+        matches!(self, Self::TcIngress | Self::Xdp | Self::XdpGeneric)
     }
 
     /// Whether frames meet it before they are packets of the kernel's stack, or in

@@ -125,7 +125,10 @@ impl Oversight for StopAt {
     }
 
     fn progress(&self, _: usize, _: usize, next: &Step) {
-        let (Step::Add(object) | Step::Remove(object) | Step::Change { to: object, .. }) = next;
+        let (Step::Add(object) | Step::Remove(object) | Step::Change { to: object, .. }) = next
+        else {
+            return;
+        };
         if (self.kind)(object) {
             self.stop.store(true, Ordering::Relaxed);
         }

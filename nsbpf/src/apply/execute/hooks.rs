@@ -12,6 +12,9 @@
 //! moment and drops what it is to send (`qdisc_graft`): one that was born for clsact has
 //! it still.
 //! (`tcx_link_prog_attach`, `tcx_inc` and `tcx_link_release`, Linux 6.18.)
+//!
+//! Between tc ingress and XDP nothing is missed and nothing done twice: for a while there
+//! are both, XDP marks what it has done and tc leaves that alone.
 
 use std::collections::HashSet;
 
@@ -20,7 +23,7 @@ use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::{ApplyError, Cause};
 use crate::datapath::{self, HeldLink, Programs};
 use crate::net::filter::{self, TcHook};
-use crate::net::{NetNs, link};
+use crate::net::{self, NetNs, link};
 use crate::plan::Step;
 use crate::state::{Attach, Datapath, Device, Hook, HookPoint, Key, Object, Place, Port};
 
@@ -105,13 +108,14 @@ impl Executor<'_> {
         if anew {
             ports.forget(to.number).map_err(|error| failed(step, error))?;
         }
+        let to = Port { handed_over: self.handed_over.contains(&to.number), ..to.clone() };
         // A device is known by its index, where it is.
         let place = match &to.takes_xdp {
             Some(Place::Netns(name)) => Some(name),
             _ => None,
         };
         let Self { ports: Some(ports), sockets, .. } = self else { return Ok(()) };
-        let mut set = || ports.set(to, ifindex);
+        let mut set = || ports.set(&to, ifindex);
         let done = match place {
             None => set(),
             Some(name) => {
@@ -146,6 +150,7 @@ impl Executor<'_> {
                 _ => return Err(impossible(first, "no programs are loaded")),
             },
         };
+        self.hand_over(steps)?;
         let _switched_on = steps.iter().any(moves_to_tcx).then(|| switch_tcx_on(&mut programs));
         let attached = self.attach_programs(&mut programs, steps, first);
         self.programs = Some(programs);
@@ -218,9 +223,40 @@ impl Executor<'_> {
         attached.map_err(|error| failed(step, error))
     }
 
+    /// Has one hook of a port leave alone what another has done, before there are both.
+    /// What is between the two in this moment does not know of it yet.
+    fn hand_over(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let mut any = false;
+        for step in steps {
+            let Step::Add(Object::Hook(Hook { device, point, .. })) = step else { continue };
+            if self.handed_over.contains(&device.number) && point.is_ingress() {
+                let told = self.ports(step)?.hand_over(device.number, true);
+                any |= told.map_err(|error| failed(step, error))?;
+            }
+        }
+        if any {
+            net::rcu::wait_for_packets();
+        }
+        Ok(())
+    }
+
+    /// Takes hooks away from which others have taken over.
+    pub(super) fn retire(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        // What has not met the one yet that takes over is still to meet the other.
+        net::rcu::wait_for_packets();
+        self.detach(steps)?;
+        net::rcu::wait_for_packets();
+        for step in steps {
+            let Step::Retire(Hook { device, .. }) = step else { continue };
+            let told = self.ports(step)?.hand_over(device.number, false);
+            told.map_err(|error| failed(step, error))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn detach(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         for step in steps {
-            let Step::Remove(Object::Hook(hook)) = step else {
+            let (Step::Remove(Object::Hook(hook)) | Step::Retire(hook)) = step else {
                 continue;
             };
             let Hook { id: _, device, point, attach, current: _ } = hook;
