@@ -15,7 +15,7 @@ use crate::spread::spread;
 use crate::stats::Cell;
 pub use packet::FlowPacket;
 pub(crate) use packet::TRANSPORT_V6;
-pub use recent::{RECENT_FLOWS, RecentFlow};
+pub use recent::RecentFlow;
 
 /// Names a flow: both ends, in an order that does not depend on who speaks.
 ///
@@ -255,7 +255,6 @@ pub struct Flow {
     pub first_seen_ns: u64,
     /// When the last one came, likewise, to the kernel's tick (1 to 10 ms).
     pub last_seen_ns: u64,
-    tick: u32,
     /// From the first packet of a TCP connection to the initiator's second, in
     /// nanoseconds: the round-trip time of its handshake. 0 if not known; 4.29 s at most.
     pub handshake_ns: u32,
@@ -264,10 +263,10 @@ pub struct Flow {
     pub initiator: u8,
     /// Directions that a FIN was seen in, a bit each.
     finished: u8,
-    reserved: [u8; 5],
+    reserved: u8,
 }
 
-abi!(Flow, size = 88, align = 8);
+abi!(Flow, size = 80, align = 8);
 
 impl Flow {
     /// Begins with the packet that is then counted.
@@ -294,14 +293,11 @@ impl Flow {
         TcpState::ALL.get(usize::from(self.tcp_state)).copied().unwrap_or_default()
     }
 
-    /// Notes that a packet came in a tick; what time it is matters for the first of each.
+    /// Notes that a packet came at a time.
     #[inline(always)]
-    pub fn see(&mut self, tick: u64, now_ns: impl FnOnce() -> u64) {
-        #[expect(clippy::cast_possible_truncation, reason = "compared only")]
-        let tick = tick as u32;
-        if self.tick != tick {
-            self.tick = tick;
-            self.last_seen_ns = now_ns();
+    pub fn see(&mut self, now_ns: u64) {
+        if self.last_seen_ns < now_ns {
+            self.last_seen_ns = now_ns;
         }
     }
 

@@ -4,11 +4,11 @@
 //! value, sees code that nothing reaches, and takes it out.
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
 use nsbpf_common::crossing::{Crossing, PLACES, Passage, Passages, Sighting, Station};
-use nsbpf_common::flow::{self, Flow, FlowEvents, FlowKey, RecentFlow};
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, RecentFlow};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
 use nsbpf_common::port::PortConfig;
@@ -52,10 +52,12 @@ pub static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0)
 #[map]
 pub static NEW_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
 
-/// What is of flows and not in their entries yet, by [`FlowKey::place`].
+/// What is of flows and not in their entries yet: as many places for each processor, one
+/// processor's behind the other's, by [`FlowKey::place`]. The loader sets its size. (A
+/// per-CPU array would lead to each place by a pointer of its own.) Who reads flows maps
+/// it into memory.
 #[map]
-pub static RECENT_FLOWS: PerCpuArray<RecentFlow> =
-    PerCpuArray::with_max_entries(flow::RECENT_FLOWS, 0);
+pub static RECENT_FLOWS: Array<RecentFlow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What became of flows.
 #[map]
@@ -118,6 +120,18 @@ pub static GUARD: Global<u8> = Global::new(0);
 /// Switch: flows are tracked.
 #[unsafe(no_mangle)]
 pub static TRACK_FLOWS: Global<u8> = Global::new(0);
+
+/// Places in `RECENT_FLOWS` for each processor; the loader sets it.
+#[unsafe(no_mangle)]
+pub static RECENT_PLACES: Global<u32> = Global::new(0);
+
+/// How often what is in `RECENT_FLOWS` is told, in ticks of the kernel; the loader sets it.
+#[unsafe(no_mangle)]
+pub static TELL_TICKS: Global<u32> = Global::new(0);
+
+/// What a tick of the kernel takes, in nanoseconds; the loader sets it.
+#[unsafe(no_mangle)]
+pub static TICK_NS: Global<u32> = Global::new(0);
 
 /// Switch: packets of some port pass the bridge by where they can.
 #[unsafe(no_mangle)]

@@ -1,77 +1,148 @@
 //! Packets of flows that one processor has counted and not told yet.
 //!
-//! A flow's entry is found by a hash of its key, and other processors may add to it at
-//! the same time. Within a tick of the kernel a processor does that once for each flow
-//! and keeps what follows to itself, in a small table that nobody else writes. Whoever
-//! reads flows adds what is in there.
+//! A flow's entry is found by a hash of its key, behind several cache lines, and other
+//! processors may add to it at the same time. A processor does that from time to time for
+//! each flow and keeps what follows to itself, in a table of its own in which a place is
+//! found by a multiplication. Whoever reads flows adds what is in there.
 
 use super::FlowKey;
 use crate::abi::abi;
+use crate::packet::Family;
 use crate::stats::Cell;
 
-/// Places in the table of a processor.
-pub const RECENT_FLOWS: u32 = 256;
-
-/// A place: what is of a flow and not in its entry.
+/// A place: what is of a flow and not in its entry. All that a packet of IPv4 needs is in
+/// the first 64 bytes, one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RecentFlow {
-    /// The flow. Of a place that was never used it is none's.
-    pub key: FlowKey,
+    /// Of the key, [`FlowKey::addresses`], the first half of each.
+    low: [u64; 2],
+    ends: u64,
+    /// Of a place that was never used it is no flow's.
+    kind: u64,
+    seen_tick: u32,
+    told_tick: u32,
     /// What each end sent.
-    pub pending: [Cell; 2],
-    tick: u32,
-    reserved: u32,
+    packets: [u32; 2],
+    bytes: [u64; 2],
+    /// The other half of each address; of IPv4 there is none.
+    high: [u64; 2],
+    /// When [`RecentFlow::told_tick`] was, in nanoseconds of `CLOCK_MONOTONIC`.
+    told_ns: u64,
+    /// How often what was kept was taken.
+    taken: u64,
+    reserved: [u64; 4],
 }
 
-abi!(RecentFlow, size = 88, align = 8);
+abi!(RecentFlow, size = 128, align = 8);
 
 impl RecentFlow {
     /// Whether the place is that flow's.
     #[inline(always)]
     #[must_use]
-    pub fn is_of(&self, key: &FlowKey) -> bool {
-        self.key.is(key)
+    pub const fn is_of(&self, key: &FlowKey) -> bool {
+        let [[one, two], [three, four]] = key.addresses;
+        let [first, third] = self.low;
+        let differs =
+            (one ^ first) | (three ^ third) | (key.ends ^ self.ends) | (key.kind ^ self.kind);
+        if differs != 0 {
+            return false;
+        }
+        let [second, fourth] = self.high;
+        matches!(key.family(), Family::Ipv4) || (two ^ second) | (four ^ fourth) == 0
+    }
+
+    /// The flow that the place is of.
+    #[inline(always)]
+    #[must_use]
+    pub const fn key(&self) -> FlowKey {
+        let ([one, three], [two, four]) = (self.low, self.high);
+        FlowKey { addresses: [[one, two], [three, four]], ends: self.ends, kind: self.kind }
     }
 
     /// Whether this is the place as it was then, but for what was kept since.
     #[must_use]
     pub fn goes_on_from(&self, then: &Self) -> bool {
-        self.is_of(&then.key) && self.is_in_use(then.tick)
+        self.is_of(&then.key()) && self.taken == then.taken
     }
 
-    /// Whether it was used in that tick.
+    /// Whether what is kept need not be told yet, if that is to be done every so many ticks.
     #[inline(always)]
     #[must_use]
-    pub fn is_in_use(&self, tick: u32) -> bool {
-        self.tick == tick
+    pub const fn may_wait(&self, tick: u32, tell_ticks: u32) -> bool {
+        tick.wrapping_sub(self.told_tick) < tell_ticks
     }
 
-    /// Keeps a packet.
+    /// Whether the place is not for another flow to take: until its flow had no packet for
+    /// a quarter of that time.
     #[inline(always)]
-    pub fn keep(&mut self, direction: u8, cell: Cell) {
-        if let Some(pending) = self.pending.get_mut(usize::from(direction)) {
-            *pending += cell;
+    #[must_use]
+    pub const fn is_busy(&self, tick: u32, tell_ticks: u32) -> bool {
+        tick.wrapping_sub(self.seen_tick) < tell_ticks / 4
+    }
+
+    /// Keeps a packet that came in a tick.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "of one second, or of one packet")]
+    pub fn keep(&mut self, direction: u8, cell: Cell, tick: u32) {
+        let direction = usize::from(direction);
+        if let (Some(packets), Some(bytes)) =
+            (self.packets.get_mut(direction), self.bytes.get_mut(direction))
+        {
+            *packets += cell.packets as u32;
+            *bytes += cell.bytes;
         }
+        self.seen_tick = tick;
+    }
+
+    /// What is kept of each direction.
+    #[inline(always)]
+    #[must_use]
+    pub fn kept(&self) -> [Cell; 2] {
+        let ([one, other], [first, second]) = (self.packets, self.bytes);
+        [(one, first), (other, second)]
+            .map(|(packets, bytes)| Cell { packets: packets.into(), bytes })
+    }
+
+    /// When the last packet came that is kept, in nanoseconds of `CLOCK_MONOTONIC`, to the
+    /// kernel's tick, which takes so many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seen_ns(&self, tick_ns: u32) -> u64 {
+        let ticks = self.seen_tick.wrapping_sub(self.told_tick);
+        self.told_ns + ticks as u64 * tick_ns as u64
     }
 
     /// Hands out what was kept.
     #[inline(always)]
     #[must_use]
     pub fn take(&mut self) -> [Cell; 2] {
-        core::mem::take(&mut self.pending)
+        let kept = self.kept();
+        (self.packets, self.bytes) = ([0; 2], [0; 2]);
+        self.taken += 1;
+        kept
     }
 
-    /// Gives the place to a flow, for that tick. What was kept must have been taken.
+    /// Gives the place to a flow a packet of which was told at that time. What was kept
+    /// must have been taken.
     #[inline(always)]
-    pub fn give(&mut self, key: &FlowKey, tick: u32) {
-        self.key = *key;
-        self.tick = tick;
+    pub fn give(&mut self, key: &FlowKey, tick: u32, now_ns: u64) {
+        let [[one, two], [three, four]] = key.addresses;
+        (self.low, self.high) = ([one, three], [two, four]);
+        (self.ends, self.kind) = (key.ends, key.kind);
+        self.renew(tick, now_ns);
     }
 
-    /// Has the next packet find the flow's entry.
+    /// Begins anew for the same flow, a packet of which was told at that time.
     #[inline(always)]
-    pub fn expire(&mut self) {
-        self.tick = self.tick.wrapping_sub(1);
+    pub fn renew(&mut self, tick: u32, now_ns: u64) {
+        (self.told_tick, self.seen_tick, self.told_ns) = (tick, tick, now_ns);
+    }
+
+    /// Has the next packet find the flow's entry, and any flow take the place.
+    #[inline(always)]
+    pub fn expire(&mut self, tick: u32, tell_ticks: u32) {
+        let past = tick.wrapping_sub(tell_ticks);
+        (self.told_tick, self.seen_tick) = (past, past);
     }
 }

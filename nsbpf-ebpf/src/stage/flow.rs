@@ -6,46 +6,68 @@
 )]
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use nsbpf_common::flow::{self, Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow};
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow};
 use nsbpf_common::packet::protocol;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Cell;
 
 use super::{atomic, clock};
-use crate::maps::{BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS, RECENT_FLOWS};
+use crate::maps::{
+    BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS, RECENT_FLOWS, RECENT_PLACES, TELL_TICKS, TICK_NS,
+};
 
 /// Counts a packet that came in by a port in its flow, which begins if there is none.
 #[inline(always)]
-pub fn track(seen: &Seen, port: u16) {
-    let Seen { flow: packet, weight, .. } = seen;
+pub fn track(seen: &mut Seen, port: u16) {
+    let Seen { flow: packet, weight, .. } = &*seen;
     if !packet.has_flow() {
         return;
     }
-    let place = packet.key.place(flow::RECENT_FLOWS);
-    let Some(recent) = RECENT_FLOWS.get_ptr_mut(place) else { return };
-    // SAFETY: this CPU's own, as the packet's is.
-    let recent = unsafe { &mut *recent };
+    let Some(recent) = recent(&packet.key) else { return };
+    let now = clock::tick();
     #[expect(clippy::cast_possible_truncation, reason = "compared only")]
-    let tick = clock::tick() as u32;
+    let (tick, tell_ticks) = (now as u32, TELL_TICKS.load());
     let is_recent = recent.is_of(&packet.key);
-    if is_recent && recent.is_in_use(tick) && packet.is_plain() {
-        recent.keep(packet.direction, weight.cell);
-        return;
+    let is_kept = is_recent && packet.is_plain();
+    if is_kept {
+        recent.keep(packet.direction, weight.cell, tick);
+        if recent.may_wait(tick, tell_ticks) {
+            return;
+        }
     }
+    let now_ns = seen.coarse_ns(now, clock::now_ns);
+    let packet = &seen.flow;
     let Some((flow, is_new)) = find(packet) else { return };
     if is_recent {
         add(flow, recent.take());
     }
-    let settled = count_in(flow, seen, port, is_new);
+    // What begins anew counts from here.
+    follow(flow, packet, port, now_ns);
+    if !is_kept {
+        add_to(flow, packet.direction, seen.weight.cell);
+    }
+    let settled = !is_new || is_settled_now(packet, flow);
     match (settled && flow.is_steady(), is_recent) {
-        (true, true) => recent.give(&packet.key, tick),
-        (true, false) if !recent.is_in_use(tick) => {
+        (true, true) => recent.renew(tick, now_ns),
+        (true, false) if !recent.is_busy(tick, tell_ticks) => {
             hand_over(recent);
-            recent.give(&packet.key, tick);
+            recent.give(&packet.key, tick, now_ns);
         }
-        (false, true) => recent.expire(),
+        (false, true) => recent.expire(tick, tell_ticks),
         _ => {}
     }
+}
+
+/// This processor's place for a flow.
+#[inline(always)]
+fn recent(key: &FlowKey) -> Option<&'static mut RecentFlow> {
+    let places = RECENT_PLACES.load();
+    // SAFETY: takes nothing and cannot fail.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let place = RECENT_FLOWS.get_ptr_mut(cpu * places + key.place(places))?;
+    // SAFETY: nobody else writes it, as for the packet's own memory.
+    Some(unsafe { &mut *place })
 }
 
 /// The entry of a packet's flow, and whether it is not settled yet.
@@ -60,28 +82,27 @@ fn find(packet: &FlowPacket) -> Option<(&'static mut Flow, bool)> {
     Some((unsafe { &mut *flow }, is_new))
 }
 
-/// Counts a packet in its flow's entry. Returns whether the flow is settled.
+/// Notes all that a packet tells of its flow but how much there was of it.
 #[inline(always)]
-fn count_in(flow: &mut Flow, seen: &Seen, port: u16, is_new: bool) -> bool {
-    let Seen { flow: packet, weight, .. } = seen;
+fn follow(flow: &mut Flow, packet: &FlowPacket, port: u16, now_ns: u64) {
     let is_tcp = packet.key.protocol() == protocol::TCP;
     if is_tcp && flow.begins_anew(packet.tcp_flags) {
         flow.begin(packet.direction, clock::now_ns());
     }
-    if let Some(direction) = flow.directions.get_mut(usize::from(packet.direction)) {
-        atomic::add(&mut direction.packets, weight.cell.packets);
-        atomic::add(&mut direction.bytes, weight.cell.bytes);
-        if direction.port != port {
-            direction.port = port;
-        }
+    if let Some(direction) = flow.directions.get_mut(usize::from(packet.direction))
+        && direction.port != port
+    {
+        direction.port = port;
     }
-    flow.see(clock::tick(), clock::now_ns);
+    flow.see(now_ns);
     if is_tcp {
         flow.follow(packet.direction, packet.tcp_flags, clock::now_ns);
     }
-    if !is_new {
-        return true;
-    }
+}
+
+/// Whether a flow that was not settled is so with the packet at hand: then it is moved.
+#[inline(always)]
+fn is_settled_now(packet: &FlowPacket, flow: &Flow) -> bool {
     let settled = flow.is_settled(packet.key.protocol());
     if settled {
         settle(packet, flow);
@@ -92,26 +113,38 @@ fn count_in(flow: &mut Flow, seen: &Seen, port: u16, is_new: bool) -> bool {
 /// Adds to a flow what was kept of it.
 #[inline(always)]
 fn add(flow: &mut Flow, [first, second]: [Cell; 2]) {
-    let [one, other] = &mut flow.directions;
-    for (direction, cell) in [(one, first), (other, second)] {
+    for (direction, cell) in [(0, first), (1, second)] {
         if cell.packets > 0 {
-            atomic::add(&mut direction.packets, cell.packets);
-            atomic::add(&mut direction.bytes, cell.bytes);
+            add_to(flow, direction, cell);
         }
+    }
+}
+
+/// Adds to what an end of a flow sent.
+#[inline(always)]
+fn add_to(flow: &mut Flow, direction: u8, cell: Cell) {
+    if let Some(direction) = flow.directions.get_mut(usize::from(direction)) {
+        atomic::add(&mut direction.packets, cell.packets);
+        atomic::add(&mut direction.bytes, cell.bytes);
     }
 }
 
 /// Takes a place from the flow that it is of.
 #[inline(always)]
 fn hand_over(recent: &mut RecentFlow) {
+    let seen_ns = recent.seen_ns(TICK_NS.load());
     let pending = recent.take();
     let packets = pending[0].packets + pending[1].packets;
     if packets == 0 {
         return;
     }
-    match FLOWS.get_ptr_mut(&recent.key) {
+    match FLOWS.get_ptr_mut(&recent.key()) {
         // SAFETY: as for any flow.
-        Some(flow) => add(unsafe { &mut *flow }, pending),
+        Some(flow) => {
+            let flow = unsafe { &mut *flow };
+            flow.see(seen_ns);
+            add(flow, pending);
+        }
         None => count(|events| &mut events.failed, packets),
     }
 }

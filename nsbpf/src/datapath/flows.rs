@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use aya::maps::{MapData, PerCpuArray};
-use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, RecentFlow};
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey};
 
 use super::DatapathError;
-use super::load::{FLOW_EVENTS, FLOWS, NEW_FLOWS, RECENT_FLOWS};
+use super::load::{FLOW_EVENTS, FLOWS, NEW_FLOWS};
 use super::ports::{map_error, open};
-use super::recent::Recent;
+use super::recent::{Kept, RecentFlows};
 use super::table::{Reading, Table};
 use crate::state::Datapath;
 use crate::store::Store;
@@ -35,7 +35,7 @@ pub(super) fn new_entries(datapath: &Datapath) -> u32 {
 pub struct FlowsReader {
     settled: Table<FlowKey, Flow>,
     new: Table<FlowKey, Flow>,
-    recent: PerCpuArray<MapData, RecentFlow>,
+    recent: RecentFlows,
     events: PerCpuArray<MapData, FlowEvents>,
     reading: Reading,
 }
@@ -46,7 +46,7 @@ impl FlowsReader {
         Ok(Self {
             settled: Table::open(store, FLOWS)?,
             new: Table::open(store, NEW_FLOWS)?,
-            recent: open(store, RECENT_FLOWS)?,
+            recent: RecentFlows::open(store)?,
             events: open(store, FLOW_EVENTS)?,
             reading: Reading::default(),
         })
@@ -66,7 +66,7 @@ impl FlowsReader {
 
     /// Visits each flow, and tells whether it is settled.
     pub fn each(&self, mut visit: impl FnMut(&FlowKey, &Flow, bool)) -> Result<(), DatapathError> {
-        let recent = Recent::read(&self.recent)?;
+        let kept = self.recent.look();
         let mut waiting = Vec::new();
         // In this order one that settles meanwhile is seen twice, and not never. The room
         // for new ones is small.
@@ -78,7 +78,7 @@ impl FlowsReader {
             if !new.is_empty() {
                 new.remove(key);
             }
-            if recent.has(key) {
+            if kept.has(key) {
                 waiting.push((*key, *flow));
             } else {
                 visit(key, flow, true);
@@ -87,11 +87,28 @@ impl FlowsReader {
         for (key, flow) in &new {
             visit(key, flow, false);
         }
-        let later = Recent::read(&self.recent)?;
         for (key, flow) in &waiting {
-            visit(key, &recent.complete(key, flow, &later), true);
+            let whole = match self.recent.complete(&kept, key, flow) {
+                Some(whole) => whole,
+                None => self.once_more(&kept, key)?.unwrap_or(*flow),
+            };
+            visit(key, &whole, true);
         }
         Ok(())
+    }
+
+    /// A flow that was told of while all were read: read alone it takes a moment, in which
+    /// that hardly happens again. `None` if it is gone, or happens all the time.
+    fn once_more(&self, kept: &Kept, key: &FlowKey) -> Result<Option<Flow>, DatapathError> {
+        const TIMES: usize = 8;
+        for _ in 0..TIMES {
+            let kept = kept.again(&self.recent, key);
+            let Some(flow) = self.settled.get(key)? else { return Ok(None) };
+            if let Some(whole) = self.recent.complete(&kept, key, &flow) {
+                return Ok(Some(whole));
+            }
+        }
+        Ok(None)
     }
 
     /// What became of all flows that there ever were.

@@ -18,7 +18,7 @@ use aya_obj::programs::XdpAttachType;
 use nsbpf_common::ABI_VERSION;
 
 use super::btf::Btf;
-use super::{DatapathError, OBJECT, flows, link, pairs, paths};
+use super::{DatapathError, OBJECT, flows, link, pairs, paths, recent, tick};
 use crate::state::{Datapath, HookPoint, IngressHook, Switches};
 use crate::store::Store;
 
@@ -70,7 +70,7 @@ const MAPS: &[(&str, Entries)] = &[
     (PAIRS_MISSED, |_| None),
     (FLOWS, |datapath| Some(flows::entries(datapath))),
     (NEW_FLOWS, |datapath| Some(flows::new_entries(datapath))),
-    (RECENT_FLOWS, |_| None),
+    (RECENT_FLOWS, |datapath| Some(recent::entries(datapath))),
     (FLOW_EVENTS, |_| None),
     (LEARNED_PATHS, |datapath| Some(paths::entries(datapath))),
     (KNOWN_PATHS, |_| None),
@@ -150,7 +150,9 @@ impl Programs {
         let Switches { guard, direct_links, fast_paths, routes: _ } = datapath.switches;
         let [guard, direct_links, fast_paths, track_flows] =
             [guard, direct_links, fast_paths, datapath.flows > 0].map(u8::from);
-        let [path_ticks, station_ticks] = [paths::PATH_AGE, paths::STATION_AGE].map(paths::ticks);
+        let [path_ticks, station_ticks, tell_ticks] =
+            [paths::PATH_AGE, paths::STATION_AGE, recent::TELL_AGE].map(tick::in_time);
+        let (recent_places, tick_ns) = (recent::places(datapath), tick::nanoseconds());
         let table_ports = pairs::table_ports(datapath);
         // 0 for what this kernel does not have, or does not tell.
         let kernel = if datapath.switches.fast_paths { Btf::of_kernel() } else { None };
@@ -175,6 +177,9 @@ impl Programs {
             .override_global("DIRECT_LINKS", &direct_links, true)
             .override_global("TRACK_FLOWS", &track_flows, true)
             .override_global("FAST_PATHS", &fast_paths, true)
+            .override_global("RECENT_PLACES", &recent_places, true)
+            .override_global("TELL_TICKS", &tell_ticks, true)
+            .override_global("TICK_NS", &tick_ns, true)
             .override_global("PATH_TICKS", &path_ticks, true)
             .override_global("STATION_TICKS", &station_ticks, true)
             .override_global("NFCT_OFFSET", &nfct, true)

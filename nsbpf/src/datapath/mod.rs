@@ -22,6 +22,7 @@ mod sink;
 mod stats;
 mod syscall;
 mod table;
+mod tick;
 mod trial;
 
 use std::io;

@@ -8,7 +8,6 @@ use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
 use nsbpf_common::crossing::{Crossing, Passages, Sighting};
 use nsbpf_common::flow::FlowKey;
 use nsbpf_common::route::Route;
-use rustix::time::{ClockId, clock_getres};
 
 use super::DatapathError;
 use super::load::{KNOWN_PATHS, LEARNED_PATHS, ROUTES};
@@ -67,23 +66,4 @@ fn forget<K: Pod, V: Pod>(store: &Store, name: &'static str) -> Result<(), Datap
         }
     }
     Ok(())
-}
-
-/// Ticks of the kernel in a time: the coarse clock advances by one at a time
-/// (`KTIME_LOW_RES`, Linux 6.18).
-pub(super) fn ticks(time: Duration) -> u32 {
-    let resolution = clock_getres(ClockId::MonotonicCoarse);
-    let tick_ns = u128::try_from(resolution.tv_nsec).unwrap_or(0).max(1);
-    u32::try_from(time.as_nanos() / tick_ns).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_has_as_many_ticks_as_kernels_can_have() {
-        let ticks = ticks(Duration::from_secs(1));
-        assert!([100, 250, 300, 1000].contains(&ticks), "{ticks}");
-    }
 }

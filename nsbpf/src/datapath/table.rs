@@ -60,6 +60,16 @@ impl<K: Pod + Default + Eq + Hash, V: Pod + Default> Table<K, V> {
         self.room
     }
 
+    /// An entry, if there is one.
+    pub(super) fn get(&self, key: &K) -> Result<Option<V>, DatapathError> {
+        let map = HashMap::<_, K, V>::try_from(&self.map).map_err(map_error("read", self.name))?;
+        match map.get(key, 0) {
+            Ok(value) => Ok(Some(value)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(map_error("read", self.name)(error)),
+        }
+    }
+
     /// Visits each entry. One that is made or goes meanwhile may be among them or not; the
     /// others are, once.
     pub(super) fn each(

@@ -1,5 +1,6 @@
 //! Flows: what `nsbpf flows` tells against what sockets say.
 
+mod crowd;
 mod flood;
 mod many;
 mod tcp;
@@ -33,6 +34,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("flows::a_pair_without_a_bridge", pair),
     ("flows::a_router_is_crossed_twice", router),
     ("flows::two_processors_add_up", two_processors),
+    ("flows::who_meet_at_a_place_add_up", crowd::share_places),
+    ("flows::counts_never_go_back", crowd::never_go_back),
     ("flows::a_table_is_for_people", table),
     ("flows::rates_are_those_since_the_last_look", rates),
     ("flows::what_cannot_be_shown_says_why", refusals),
