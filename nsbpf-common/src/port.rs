@@ -117,6 +117,15 @@ impl Slot {
     }
 }
 
+/// The MAC address of the host's end with that interface index: [`Slot::mac`], where all
+/// that is known is where the slot's indices begin.
+#[inline(always)]
+#[must_use]
+pub const fn host_mac(ifindex: u32) -> [u8; 6] {
+    let [slot_high, slot_low, high, low] = ifindex.to_be_bytes();
+    [MAC_PREFIX[0], MAC_PREFIX[1], slot_high, slot_low, high, low]
+}
+
 /// What the datapath must know of a port before its first packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -292,7 +301,9 @@ mod tests {
         for slot in [1, 2, Slot::MAX] {
             for number in [0, 1, 256, u16::MAX] {
                 for end in [End::Host, End::Namespace] {
-                    let mac = Slot::new(slot).unwrap().mac(number, end);
+                    let slot = Slot::new(slot).unwrap();
+                    let mac = slot.mac(number, end);
+                    assert_eq!(mac == host_mac(slot.ifindex(number)), end == End::Host);
                     assert_eq!(mac[0] & 0b11, 0b10);
                     assert!(seen.insert(mac));
                 }

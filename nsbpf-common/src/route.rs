@@ -1,4 +1,5 @@
-//! Routes that a router's stack chose for flows, to be replayed.
+//! Routes that a stack chose for flows, to be replayed: a router's, or that of the host
+//! between bridges.
 //!
 //! The stack decides, tc egress learns, tc ingress replays: for a time, for packets of
 //! the same flow that came in by the same interface and are no longer than those that
@@ -16,6 +17,9 @@ pub const MIN_HOPS: u8 = 2;
 pub const HOPS_V4: u16 = 14 + 8;
 /// The same in IPv6.
 pub const HOPS_V6: u16 = 14 + 7;
+/// Stands for the tag in the keys of untagged packets that a namespace sends to the host:
+/// no tag is like it. What a router gets by the same port has a key of its own.
+pub const TO_HOST: u16 = 0x2000;
 
 /// What the stack does to a flow's packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,11 +44,42 @@ pub struct Handed {
     pub key: FlowKey,
     /// When.
     pub tick: u64,
-    /// Hops that it had left.
-    pub hops: u64,
+    /// Hops that it had left, and above them the port where it came out: see [`came_out`].
+    ///
+    /// [`came_out`]: Handed::came_out
+    state: u64,
 }
 
 abi!(Handed, size = 64, align = 8);
+
+const HOPS: u64 = 0xff;
+const PORT_SHIFT: u32 = 32;
+
+impl Handed {
+    /// A packet with so many hops left, that has come out nowhere as yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(key: FlowKey, tick: u64, hops: u8) -> Self {
+        Self { key, tick, state: hops as u64 }
+    }
+
+    /// Whether it is what came in as the packet with that key, a hop less than it had, and
+    /// not long ago.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_before(&self, key: &FlowKey, hops: u8, tick: u64) -> bool {
+        let was = self.state & HOPS;
+        self.key.is(key) && was == hops as u64 + 1 && tick.wrapping_sub(self.tick) <= 1
+    }
+
+    /// Notes a port where it came out; `false` if it came out by another one before.
+    #[inline(always)]
+    pub const fn came_out(&mut self, port: u16) -> bool {
+        let (before, now) = (self.state >> PORT_SHIFT, port as u64 + 1);
+        self.state = (self.state & HOPS) | (now << PORT_SHIFT);
+        before == 0 || before == now
+    }
+}
 
 /// The checksum of an IPv4 header whose hops go down by one (RFC 1624): the byte is the
 /// higher one of its word.
@@ -68,6 +103,19 @@ mod tests {
             sum = (sum & 0xffff) + (sum >> 16);
         }
         !u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn a_packet_comes_out_a_hop_later_and_once() {
+        let key = FlowKey::new([[10, 0, 0, 1].into(), [10, 0, 0, 2].into()], [1, 2], 17);
+        let other = FlowKey::new([[10, 0, 0, 1].into(), [10, 0, 0, 2].into()], [1, 3], 17);
+        let mut handed = Handed::new(key, 7, 64);
+        assert!(handed.is_before(&key, 63, 7) && handed.is_before(&key, 63, 8));
+        assert!(!handed.is_before(&key, 63, 9) && !handed.is_before(&other, 63, 7));
+        assert!(!handed.is_before(&key, 64, 7) && !handed.is_before(&key, 62, 7));
+        assert!(handed.came_out(0) && handed.came_out(0) && handed.is_before(&key, 63, 7));
+        assert!(!handed.came_out(5) && !handed.came_out(0));
+        assert!(Handed::new(key, 7, 255).is_before(&key, 254, 7));
     }
 
     #[test]

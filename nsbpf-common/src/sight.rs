@@ -127,11 +127,11 @@ impl Seen {
 
     /// Looks whose conversation the packet is of, after [`Seen::look`]: `false` unless it is
     /// what most are, whole and without options, and has a flow. The key has the sender's
-    /// end first, and what the caller says as its domain.
+    /// end first, and what the caller says as its domain and its tag.
     #[inline(always)]
-    pub fn look_at_plain<P: Packet + ?Sized>(&mut self, packet: &P, domain: u16) -> bool {
+    pub fn look_at_plain<P: Packet + ?Sized>(&mut self, packet: &P, domain: u16, tag: u16) -> bool {
         let plain = self.flow.look_first(packet) && self.flow.has_flow();
-        self.flow.place_in(domain, self.tag);
+        self.flow.place_in(domain, tag);
         reread(self);
         plain
     }

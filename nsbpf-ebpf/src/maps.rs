@@ -85,11 +85,11 @@ pub static KNOWN_PATHS: PerCpuArray<Passages> = PerCpuArray::with_max_entries(1,
 #[map]
 pub static UNDER_WAY: PerCpuArray<Passage> = PerCpuArray::with_max_entries(PLACES, 0);
 
-/// What the stacks of routers do to flows. The loader sets its size.
+/// What the stacks of routers, and the host's, do to flows. The loader sets its size.
 #[map]
 pub static ROUTES: LruHashMap<FlowKey, Route> = LruHashMap::with_max_entries(1, 0);
 
-/// Packets that were left to a router's stack, by [`FlowKey::place`].
+/// Packets that were left to such a stack, by [`FlowKey::place`].
 #[map]
 pub static HANDED_PACKETS: PerCpuArray<Handed> = PerCpuArray::with_max_entries(PLACES, 0);
 
@@ -137,6 +137,10 @@ pub static TICK_NS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FAST_PATHS: Global<u8> = Global::new(0);
 
+/// Switch: packets between bridges pass the host's stack by where they can.
+#[unsafe(no_mangle)]
+pub static HOST_ROUTES: Global<u8> = Global::new(0);
+
 /// Where a packet's connection is noted, in bytes from its start; 0 if nowhere. The
 /// loader sets this and the next ones by what the kernel tells of itself.
 #[unsafe(no_mangle)]
@@ -165,6 +169,14 @@ pub static HOOKS_V4_OFFSET: Global<u32> = Global::new(0);
 /// The same for IPv6.
 #[unsafe(no_mangle)]
 pub static HOOKS_V6_OFFSET: Global<u32> = Global::new(0);
+
+/// Where a list of netfilter hooks has the first one.
+#[unsafe(no_mangle)]
+pub static FIRST_HOOK_OFFSET: Global<u32> = Global::new(0);
+
+/// Where it is told of a hook which of several comes first.
+#[unsafe(no_mangle)]
+pub static PRIORITY_OFFSET: Global<u32> = Global::new(0);
 
 /// For how many ticks of the kernel a path is taken; the loader sets it.
 #[unsafe(no_mangle)]

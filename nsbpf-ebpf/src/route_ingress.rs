@@ -4,11 +4,10 @@
 use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use nsbpf_common::route::{HOPS_V4, HOPS_V6};
 use nsbpf_common::stats::Way;
 
 use crate::stage::pipeline::Forward as _;
-use crate::stage::route::{self, Hops, Replay};
+use crate::stage::route;
 use crate::view::TcPacket;
 
 /// What cannot be replayed is the stack's, as everything is without this program.
@@ -20,20 +19,9 @@ pub fn route_ingress(context: TcContext) -> i32 {
         return TC_ACT_UNSPEC;
     }
     let Some(replay) = route::ingress(&packet, packet.ifindex()) else { return TC_ACT_UNSPEC };
-    if rewrite(&context, &replay).is_some() && packet.forward(Way::Peer, replay.to) {
+    if packet.rewrite(&replay) && packet.forward(Way::Peer, replay.to) {
         TC_ACT_REDIRECT
     } else {
         TC_ACT_UNSPEC
     }
-}
-
-/// Does to a packet what a router does. Only the first store can fail, for want of
-/// memory: what it makes writable reaches past the others.
-#[inline(always)]
-fn rewrite(context: &TcContext, replay: &Replay) -> Option<()> {
-    match &replay.hops {
-        Hops::V4(bytes) => context.store(HOPS_V4.into(), bytes, 0).ok()?,
-        Hops::V6(bytes) => context.store(HOPS_V6.into(), bytes, 0).ok()?,
-    }
-    context.store(0, &replay.macs, 0).ok()
 }

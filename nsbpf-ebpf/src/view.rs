@@ -7,18 +7,20 @@ use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type,
-    bpf_skb_load_bytes, bpf_xdp_adjust_meta,
+    bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_xdp_adjust_meta,
 };
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nsbpf_common::packet::{Packet, Segmentation, ethertype};
+use nsbpf_common::route::{HOPS_V4, HOPS_V6};
 use nsbpf_common::stats::Way;
 use nsbpf_common::verifier::unknown;
 
 use crate::maps::{
-    DEV_OFFSET, DEVICES, ENQUEUE_OFFSET, HOOKS_V4_OFFSET, HOOKS_V6_OFFSET, NET_OFFSET, NFCT_OFFSET,
-    PORT_BASE, QDISC_OFFSET,
+    DEV_OFFSET, DEVICES, ENQUEUE_OFFSET, FIRST_HOOK_OFFSET, HOOKS_V4_OFFSET, HOOKS_V6_OFFSET,
+    NET_OFFSET, NFCT_OFFSET, PORT_BASE, PRIORITY_OFFSET, QDISC_OFFSET,
 };
 use crate::stage::pipeline::Forward;
+use crate::stage::route::{Hops, Replay};
 
 /// Offsets past this are not looked at. The verifier wants a bound that a mask
 /// proves; the longest chain of headers that the parser follows ends below it.
@@ -34,6 +36,8 @@ const PACKET_HOST: u32 = 0;
 /// Marks a packet that is sent to another hook of ours, where its bridge would have
 /// left zeroes (`br_handle_frame`, Linux 6.18).
 const REDIRECTED: u32 = 0x6e73_6270;
+/// The same of one that the host's stack would have routed there.
+const ROUTED: u32 = 0x6e73_6272;
 
 /// What XDP writes before a packet that it has done all about, and how long that is.
 const DONE: u32 = 0x6e73_6264;
@@ -69,6 +73,43 @@ impl TcPacket {
     #[inline(always)]
     pub fn is_for_this_host(&self) -> bool {
         self.skb().pkt_type == PACKET_HOST
+    }
+
+    /// Does to the packet what a router does; `false` if nothing was done. Only the first
+    /// store can fail, for want of memory: what it makes writable reaches past the others.
+    #[inline(always)]
+    pub fn rewrite(&self, replay: &Replay) -> bool {
+        let hops = match &replay.hops {
+            Hops::V4(bytes) => self.store(HOPS_V4, bytes),
+            Hops::V6(bytes) => self.store(HOPS_V6, bytes),
+        };
+        hops && self.store(0, &replay.macs)
+    }
+
+    #[inline(always)]
+    fn store<const N: usize>(&self, offset: u16, bytes: &[u8; N]) -> bool {
+        #[expect(clippy::cast_possible_truncation, reason = "a header is short")]
+        let length = N as u32;
+        // SAFETY: the buffer is as long as told.
+        let result = unsafe {
+            bpf_skb_store_bytes(self.skb.cast(), offset.into(), bytes.as_ptr().cast(), length, 0)
+        };
+        result == 0
+    }
+
+    /// Tells the hook of the device that the packet is redirected to.
+    #[inline(always)]
+    fn mark(&self, kind: u32, to: u16) {
+        // SAFETY: as in `skb`; nobody else has a reference to the context.
+        let skb = unsafe { &mut *self.skb };
+        skb.cb[0] = kind;
+        skb.cb[1] = PORT_BASE.load() + u32::from(to);
+    }
+
+    #[inline(always)]
+    fn is_marked(&self, kind: u32) -> bool {
+        let skb = self.skb();
+        skb.cb[0] == kind && skb.cb[1] == skb.ifindex
     }
 
     #[inline(always)]
@@ -137,22 +178,22 @@ impl Packet for TcPacket {
 }
 
 impl Forward for TcPacket {
+    const REWRITES: bool = true;
+
     #[inline(always)]
     fn forward(&self, way: Way, to: u16) -> bool {
         let ifindex = PORT_BASE.load() + u32::from(to);
-        // SAFETY: as in `skb`; nobody else has a reference to the context.
-        let skb = unsafe { &mut *self.skb };
         match way {
             Way::Redirect => {
-                skb.cb[0] = REDIRECTED;
-                skb.cb[1] = ifindex;
+                self.mark(REDIRECTED, to);
                 // SAFETY: it takes numbers only.
                 unsafe { bpf_redirect(ifindex, 0) };
                 true
             }
             Way::Peer => {
                 // It would go along into the other namespace.
-                skb.mark = 0;
+                // SAFETY: as in `skb`; nobody else has a reference to the context.
+                unsafe { (*self.skb).mark = 0 };
                 // It is for whom it is put before; kernels before 6.16 leave it as what the
                 // port took it for.
                 // SAFETY: the context is valid until the program returns.
@@ -179,9 +220,12 @@ impl Forward for TcPacket {
             return false;
         }
         let net = read_kernel(read_kernel(self.skb as usize, device), net);
-        let has = |hook: u32| families.map(|hooks| read_kernel(net, hooks + 8 * hook) != 0);
-        let [before, between, after] = [has(PRE_ROUTING), has(FORWARD), has(POST_ROUTING)];
-        [before, between, after].into_iter().flatten().any(|hook| hook)
+        let at = |hook: u32| families.map(|hooks| read_kernel(net, hooks + 8 * hook));
+        let [[before_v4, before_v6], between, after] =
+            [at(PRE_ROUTING), at(FORWARD), at(POST_ROUTING)];
+        between.into_iter().chain(after).any(|hooks| hooks != 0)
+            || is_more_than_the_bridge(before_v4)
+            || is_more_than_the_bridge(before_v6)
     }
 
     #[inline(always)]
@@ -205,8 +249,43 @@ impl Forward for TcPacket {
 
     #[inline(always)]
     fn was_redirected(&self) -> bool {
-        let skb = self.skb();
-        skb.cb[0] == REDIRECTED && skb.cb[1] == skb.ifindex
+        self.is_marked(REDIRECTED)
+    }
+
+    #[inline(always)]
+    fn forward_routed(&self, way: Way, replay: &Replay) -> bool {
+        if !self.rewrite(replay) || !self.forward(way, replay.to) {
+            return false;
+        }
+        if matches!(way, Way::Redirect) {
+            self.mark(ROUTED, replay.to);
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn was_routed(&self) -> bool {
+        self.is_marked(ROUTED)
+    }
+
+    /// In the field by which queueing disciplines and their filters tell each other a
+    /// class: 0 for none, and what they put there is theirs. It stays with the packet for
+    /// as long as that is in the stack.
+    #[inline(always)]
+    fn note_port(&self, port: u16) {
+        // SAFETY: as in `skb`; nobody else has a reference to the context.
+        unsafe { (*self.skb).tc_index = u32::from(port) + 1 };
+    }
+
+    #[inline(always)]
+    fn take_noted_port(&self) -> Option<u16> {
+        let noted = self.skb().tc_index;
+        if noted == 0 {
+            return None;
+        }
+        // SAFETY: as in `skb`; nobody else has a reference to the context.
+        unsafe { (*self.skb).tc_index = 0 };
+        u16::try_from(noted - 1).ok()
     }
 }
 
@@ -276,6 +355,27 @@ impl Forward for XdpPacket {
             unsafe { (start as *mut u32).write(DONE) };
         }
     }
+}
+
+/// Whether among hooks are others than that of `br_netfilter`, which is there as soon as a
+/// namespace has a bridge, and decides nothing (`ip_sabotage_in`, Linux 6.18): before all
+/// others, and in no table.
+#[inline(always)]
+fn is_more_than_the_bridge(hooks: usize) -> bool {
+    /// A function, and what it is called with.
+    const HOOK_BYTES: u32 = 16;
+    const FIRST: usize = 1 << 31;
+    let [first, priority] = [FIRST_HOOK_OFFSET.load(), PRIORITY_OFFSET.load()];
+    if hooks == 0 {
+        return false;
+    }
+    let is_one = first != 0 && priority != 0 && read_kernel(hooks, 0) & 0xffff == 1;
+    if !is_one || read_kernel(hooks, first + 8) != 0 {
+        return true;
+    }
+    // Behind them is where each is told of.
+    let about = read_kernel(hooks, first + HOOK_BYTES);
+    read_kernel(about, priority) & 0xffff_ffff != FIRST
 }
 
 /// Reads a word of the kernel's; 0 if there is none.

@@ -9,7 +9,7 @@
     reason = "keys and values stay where they are, and are not copied to the stack"
 )]
 
-use nsbpf_common::crossing::{Crossing, PLACES, Passage, Sighting};
+use nsbpf_common::crossing::{Crossing, PLACES, Passage, Sighting, Station};
 use nsbpf_common::packet::{Cast, Packet, ethertype};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
@@ -91,6 +91,15 @@ pub fn leave_to_the_bridge(crossing: &Crossing, domain: u16) {
     let _ = STATIONS.insert(&station, Sighting::new(port, tick), 0);
 }
 
+/// Whether a station was seen last at that port, and not long ago.
+#[inline(always)]
+pub fn is_there(station: &Station, port: u16, tick: u64) -> bool {
+    let Some(sighting) = STATIONS.get_ptr(station) else { return false };
+    // SAFETY: one word.
+    let sighting: Sighting = unsafe { sighting.read_volatile() };
+    sighting.port() == port && sighting.age(tick) < STATION_TICKS.load()
+}
+
 /// Learns from a frame that the bridge sends out of a port, having taken it from
 /// another: only where that is for the station that was seen there last, the frame is as
 /// it was when it came in, and came out nowhere else.
@@ -120,10 +129,7 @@ pub fn learn(
         let _ = LEARNED_PATHS.remove(&crossing);
         return;
     }
-    let Some(station) = STATIONS.get_ptr(&crossing.receiver(config.domain)) else { return };
-    // SAFETY: one word.
-    let station: Sighting = unsafe { station.read_volatile() };
-    if station.port() != to || station.age(tick) >= STATION_TICKS.load() {
+    if !is_there(&crossing.receiver(config.domain), to, tick) {
         return;
     }
     let mut longest = seen.longest(packet);

@@ -6,6 +6,7 @@ mod clock;
 mod flow;
 mod forward;
 mod guard;
+mod host;
 mod parse;
 pub mod pipeline;
 pub mod route;

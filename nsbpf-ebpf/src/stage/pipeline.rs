@@ -14,8 +14,9 @@ use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::{PortStats, Way};
 use nsbpf_common::verdict::Verdict;
 
-use super::{account, flow, forward, guard, parse};
-use crate::maps::{DIRECT_LINKS, FAST_PATHS, PORT_BASE, PORT_CONFIGS, TRACK_FLOWS};
+use super::route::Replay;
+use super::{account, flow, forward, guard, host, parse};
+use crate::maps::{DIRECT_LINKS, FAST_PATHS, HOST_ROUTES, PORT_BASE, PORT_CONFIGS, TRACK_FLOWS};
 
 /// The interface is no port of ours, or the packet met it before its datapath
 /// was whole. That never stops a packet: it goes on uncounted.
@@ -23,6 +24,9 @@ pub struct Unmanaged;
 
 /// Sends packets by ways that pass the bridge by, from the hook that they are at.
 pub trait Forward {
+    /// Whether packets can be written to.
+    const REWRITES: bool = false;
+
     /// Has the packet go to a port by that way; `false` if this hook, or that port,
     /// knows no such way.
     fn forward(&self, way: Way, to: u16) -> bool;
@@ -30,6 +34,25 @@ pub trait Forward {
     /// Whether a packet that leaves by a device came there by [`Way::Redirect`].
     fn was_redirected(&self) -> bool {
         false
+    }
+
+    /// Has the packet, which came in for the host's stack, go to a port by that way, as the
+    /// stack would have it do; `false` if that cannot be done.
+    fn forward_routed(&self, _way: Way, _replay: &Replay) -> bool {
+        false
+    }
+
+    /// Whether a packet that leaves by a device came there so, by [`Way::Redirect`].
+    fn was_routed(&self) -> bool {
+        false
+    }
+
+    /// Notes on the packet which port it came in by, for a hook that it passes later.
+    fn note_port(&self, _port: u16) {}
+
+    /// The port that was noted on the packet, and is so no more.
+    fn take_noted_port(&self) -> Option<u16> {
+        None
     }
 
     /// Whether connection tracking looks at the packet: it has to see all of a connection.
@@ -102,16 +125,27 @@ fn leaves(
 
 /// Sends a packet to another port, or leaves it to the bridge.
 #[inline(always)]
-fn cross(
-    packet: &(impl Packet + Forward),
-    seen: &Seen,
+fn cross<P: Packet + Forward>(
+    packet: &P,
+    seen: &mut Seen,
     config: &PortConfig,
     stats: &mut PortStats,
     port: u16,
 ) -> Verdict {
     let Some(crossing) = Crossing::of(packet, port, seen.tag) else { return Verdict::Pass };
     let way = config.way();
-    if !matches!(way, Way::Bridge)
+    let is_routed = host::is_asked::<P>(&crossing, config);
+    if is_routed {
+        if let Some(replay) = host::replay(packet, seen, port)
+            && packet.forward_routed(way, &replay)
+        {
+            stats.tx.count_way(way, seen.weight.cell);
+            if !matches!(way, Way::Redirect) {
+                let _ = arrives_routed(packet, seen, replay.to, way);
+            }
+            return Verdict::Forwarded;
+        }
+    } else if !matches!(way, Way::Bridge)
         && forward::may_pass_the_bridge_by(packet, seen)
         && let Some(path) = forward::path(&crossing, seen.longest(packet))
         && let (way, to) = (by_way(way, path), path.port())
@@ -124,8 +158,28 @@ fn cross(
         }
         return Verdict::Forwarded;
     }
+    if HOST_ROUTES.load() != 0 && !is_routed {
+        // Whatever its sender wrote there is no note of ours.
+        let _ = packet.take_noted_port();
+    }
     forward::leave_to_the_bridge(&crossing, config.domain);
     Verdict::Pass
+}
+
+/// A packet that the host's stack routed, or would have, enters a namespace: from outside,
+/// as far as its bridge knows.
+#[inline(always)]
+fn arrives_routed(
+    packet: &impl Packet,
+    seen: &mut Seen,
+    to: u16,
+    way: Way,
+) -> Result<(), Unmanaged> {
+    enters(Pair { from: OUTSIDE, to }, seen, way)?;
+    if TRACK_FLOWS.load() != 0 {
+        flow(packet, seen, OUTSIDE, PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?.domain);
+    }
+    Ok(())
 }
 
 /// A packet that is put into another namespace counts as its own there, whomever it is
@@ -145,6 +199,10 @@ pub fn egress(
 ) -> Result<Verdict, Unmanaged> {
     let to = number(ifindex).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
+    if HOST_ROUTES.load() != 0 && packet.was_routed() {
+        arrives_routed(packet, seen, to, Way::Redirect)?;
+        return Ok(Verdict::Pass);
+    }
     let from = number(ingress_ifindex).filter(is_port).unwrap_or(OUTSIDE);
     let redirected = FAST_PATHS.load() != 0 && packet.was_redirected();
     let way = if redirected { Way::Redirect } else { Way::Bridge };
@@ -155,6 +213,9 @@ pub fn egress(
     let config = PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?;
     if from == OUTSIDE {
         flow(packet, seen, OUTSIDE, config.domain);
+        if HOST_ROUTES.load() != 0 {
+            let _ = host::learn(packet, seen, ingress_ifindex, to, config);
+        }
     } else if FAST_PATHS.load() != 0 {
         forward::learn(packet, seen, from, to, config);
     }

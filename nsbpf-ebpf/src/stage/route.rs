@@ -1,7 +1,8 @@
-//! Route: a router's stack decides, its egress learns, its ingress replays.
+//! Route: a stack decides, its egress learns, its ingress replays.
 //!
 //! On the interfaces of a router's namespace, in that namespace: what is known of its
-//! routes, neighbours, rules and filters is what its stack did to the packet before.
+//! routes, neighbours, rules and filters is what its stack did to the packet before. The
+//! same is done to what the stack behind bridges forwards: see [`host`](super::host).
 
 #![expect(
     clippy::needless_borrows_for_generic_args,
@@ -9,7 +10,6 @@
 )]
 
 use nsbpf_common::crossing::{Crossing, PLACES, Sighting};
-use nsbpf_common::flow::FlowKey;
 use nsbpf_common::packet::{Cast, Family, Packet};
 use nsbpf_common::route::{self, HOPS_V4, HOPS_V6, Handed, MACS, MIN_HOPS, Route};
 use nsbpf_common::sight::Seen;
@@ -36,9 +36,8 @@ pub enum Hops {
     V6([u8; 1]),
 }
 
-/// A packet of a flow that may be replayed.
+/// A packet of a flow that may be replayed, whose key is in what was seen of it.
 struct Candidate {
-    key: FlowKey,
     hops: u8,
     longest: u32,
     family: Family,
@@ -49,16 +48,26 @@ struct Candidate {
 #[inline(always)]
 pub fn ingress(packet: &impl Packet, ifindex: u32) -> Option<Replay> {
     let port = pipeline::number(ifindex)?;
-    let Candidate { key, hops, longest, family } = candidate(packet, port)?;
     // What was put into the namespace counts as the host's, whomever it is for.
     if !Crossing::of(packet, port, 0)?.is_for(PORT_CONFIGS.get(port.into())?.mac) {
         return None;
     }
+    let seen = parse::look(packet)?;
+    let tag = seen.tag;
+    replay(packet, seen, port, tag)
+}
+
+/// What is to be done to a packet that came in by a port with that tag, if it is known.
+/// Else it is noted, so that egress knows it.
+#[inline(always)]
+pub fn replay(packet: &impl Packet, seen: &mut Seen, port: u16, tag: u16) -> Option<Replay> {
+    let Candidate { hops, longest, family } = candidate(packet, seen, port, tag)?;
     if hops < MIN_HOPS {
         return None;
     }
+    let key = &seen.flow.key;
     let tick = clock::tick();
-    if let Some(route) = ROUTES.get_ptr(&key) {
+    if let Some(route) = ROUTES.get_ptr(key) {
         // SAFETY: an entry is replaced as a whole, and stays as long as a program runs
         // that found it, or until its place is given to another flow of the lab.
         let Route { sighting, longest: most, macs } = unsafe { *route };
@@ -76,38 +85,63 @@ pub fn ingress(packet: &impl Packet, ifindex: u32) -> Option<Replay> {
     }
     let handed = HANDED_PACKETS.get_ptr_mut(key.place(PLACES))?;
     // SAFETY: this CPU's own.
-    unsafe { *handed = Handed { key, tick, hops: hops.into() } };
+    unsafe { *handed = Handed::new(*key, tick, hops) };
     None
 }
 
 /// A packet that leaves by an interface of a router: it is learned from if it came in by
-/// another, and is what came in but for what a router does.
+/// another.
 #[inline(always)]
 pub fn egress(packet: &(impl Packet + Forward), ifindex: u32, ingress_ifindex: u32) -> Option<()> {
     let to = pipeline::number(ifindex)?;
     let from = pipeline::number(ingress_ifindex)?;
-    if from == to {
+    if from == to || !may_be_replayed(packet) {
         return None;
     }
-    // Rules may look at what a flow is not known by, and connections have to be seen
-    // whole; a queue is there to be waited in.
-    if packet.is_filtered() || packet.is_queued() {
-        return None;
-    }
-    let Candidate { key, hops, longest, family: _ } = candidate(packet, from)?;
+    let seen = parse::look(packet)?;
+    let tag = seen.tag;
+    learn(packet, seen, from, tag, to, true)
+}
+
+/// Rules may look at what a flow is not known by, and connections have to be seen whole;
+/// a queue is there to be waited in.
+#[inline(always)]
+pub fn may_be_replayed(packet: &impl Forward) -> bool {
+    !packet.is_filtered() && !packet.is_queued()
+}
+
+/// Learns from a packet that leaves by a port, having come in by another with that tag: if
+/// it is what came in but for what a router does, is good to learn from, and came out
+/// nowhere else.
+#[inline(always)]
+pub fn learn(
+    packet: &impl Packet,
+    seen: &mut Seen,
+    from: u16,
+    tag: u16,
+    to: u16,
+    is_good: bool,
+) -> Option<()> {
+    let Candidate { hops, longest, family: _ } = candidate(packet, seen, from, tag)?;
+    let key = &seen.flow.key;
     let tick = clock::tick();
-    let handed = HANDED_PACKETS.get_ptr(key.place(PLACES))?;
+    let handed = HANDED_PACKETS.get_ptr_mut(key.place(PLACES))?;
     // SAFETY: this CPU's own.
-    let handed = unsafe { &*handed };
-    if !handed.key.is(&key)
-        || handed.hops != u64::from(hops) + 1
-        || tick.wrapping_sub(handed.tick) > 1
-    {
+    let handed = unsafe { &mut *handed };
+    if !handed.is_before(key, hops, tick) {
+        return None;
+    }
+    if !handed.came_out(to) {
+        // The bridge that it left by did not know where to, and flooded it.
+        let _ = ROUTES.remove(key);
+        return None;
+    }
+    if !is_good {
         return None;
     }
     let sighting = Sighting::new(to, tick);
     let mut route = Route { sighting, longest, macs: packet.load(0)? };
-    if let Some(known) = ROUTES.get_ptr(&key) {
+    if let Some(known) = ROUTES.get_ptr(key) {
         // SAFETY: as above.
         let known = unsafe { *known };
         let fresh = known.sighting.age(tick) < PATH_TICKS.load();
@@ -116,21 +150,19 @@ pub fn egress(packet: &(impl Packet + Forward), ifindex: u32, ingress_ifindex: u
         }
     }
     // One that there is no room for takes the stack.
-    let _ = ROUTES.insert(&key, &route, 0);
+    let _ = ROUTES.insert(key, &route, 0);
     Some(())
 }
 
 /// What most packets are: whole, without options, for one station, and no talk among
 /// neighbours. All else is the stack's.
 #[inline(always)]
-fn candidate(packet: &impl Packet, port: u16) -> Option<Candidate> {
-    let seen = parse::look(packet)?;
-    if !matches!(seen.cast(), Cast::Unicast) || !seen.look_at_plain(packet, port) {
+fn candidate(packet: &impl Packet, seen: &mut Seen, port: u16, tag: u16) -> Option<Candidate> {
+    if !matches!(seen.cast(), Cast::Unicast) || !seen.look_at_plain(packet, port, tag) {
         return None;
     }
-    let Seen { flow, .. } = seen;
-    let family = flow.key.family();
+    let family = seen.flow.key.family();
     let offset = if matches!(family, Family::Ipv4) { HOPS_V4 } else { HOPS_V6 };
     let [hops] = packet.load(offset)?;
-    Some(Candidate { key: flow.key, hops, longest: seen.longest(packet), family })
+    Some(Candidate { hops, longest: seen.longest(packet), family })
 }

@@ -51,7 +51,7 @@ pub(super) const FLOW_EVENTS: &str = "FLOW_EVENTS";
 pub(super) const LEARNED_PATHS: &str = "LEARNED_PATHS";
 pub(super) const KNOWN_PATHS: &str = "KNOWN_PATHS";
 pub(super) const STATIONS: &str = "STATIONS";
-/// What the stacks of routers do to flows.
+/// What the stacks of routers, and the host's, do to flows.
 pub(super) const ROUTES: &str = "ROUTES";
 /// Devices that take frames from XDP, by port.
 pub(super) const DEVICES: &str = "DEVICES";
@@ -147,16 +147,17 @@ impl Programs {
         let pins = store.pins();
         // 0 takes every log statement out of the programs.
         let log_level = if datapath.log { aya_log::Level::Debug as u8 } else { 0 };
-        let Switches { guard, direct_links, fast_paths, routes: _ } = datapath.switches;
-        let [guard, direct_links, fast_paths, track_flows] =
-            [guard, direct_links, fast_paths, datapath.flows > 0].map(u8::from);
+        let Switches { guard, direct_links, fast_paths, routes: _, host_routes } =
+            datapath.switches;
+        let [guard, direct_links, fast_paths, host_routes, track_flows] =
+            [guard, direct_links, fast_paths, host_routes, datapath.flows > 0].map(u8::from);
         let [path_ticks, station_ticks, tell_ticks] =
             [paths::PATH_AGE, paths::STATION_AGE, recent::TELL_AGE].map(tick::in_time);
         let (recent_places, tick_ns) = (recent::places(datapath), tick::nanoseconds());
         let table_ports = pairs::table_ports(datapath);
         // 0 for what this kernel does not have, or does not tell.
         let kernel = if datapath.switches.fast_paths { Btf::of_kernel() } else { None };
-        let [nfct, dev, qdisc, enqueue, net, nf, hooks_v4, hooks_v6] = [
+        let [nfct, dev, qdisc, enqueue, net, nf, hooks_v4, hooks_v6, first_hook, priority] = [
             ("sk_buff", "_nfct"),
             ("sk_buff", "dev"),
             ("net_device", "qdisc"),
@@ -165,6 +166,8 @@ impl Programs {
             ("net", "nf"),
             ("netns_nf", "hooks_ipv4"),
             ("netns_nf", "hooks_ipv6"),
+            ("nf_hook_entries", "hooks"),
+            ("nf_hook_ops", "priority"),
         ]
         .map(|(structure, field)| {
             kernel.as_ref().and_then(|btf| btf.offset(structure, field)).unwrap_or(0)
@@ -177,6 +180,7 @@ impl Programs {
             .override_global("DIRECT_LINKS", &direct_links, true)
             .override_global("TRACK_FLOWS", &track_flows, true)
             .override_global("FAST_PATHS", &fast_paths, true)
+            .override_global("HOST_ROUTES", &host_routes, true)
             .override_global("RECENT_PLACES", &recent_places, true)
             .override_global("TELL_TICKS", &tell_ticks, true)
             .override_global("TICK_NS", &tick_ns, true)
@@ -189,6 +193,8 @@ impl Programs {
             .override_global("NET_OFFSET", &net, true)
             .override_global("HOOKS_V4_OFFSET", &hooks_v4, true)
             .override_global("HOOKS_V6_OFFSET", &hooks_v6, true)
+            .override_global("FIRST_HOOK_OFFSET", &first_hook, true)
+            .override_global("PRIORITY_OFFSET", &priority, true)
             .override_global("PAIR_TABLE_PORTS", &table_ports, true)
             .override_global(aya_log::LEVEL, &log_level, true);
         for (map, entries) in MAPS {

@@ -113,6 +113,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
             switches: Switches {
                 fast_paths: lab.interfaces().any(|(_, one)| asked.way(lab, one).0 != Way::Bridge),
                 routes: lab.namespaces.iter().any(|one| asked.replays_routes_of(lab, one, state)),
+                host_routes: asked.replays_routes_between_bridges(lab),
                 ..switches(lab)
             },
             settled: true,
@@ -439,6 +440,7 @@ fn switches(lab: &Lab) -> Switches {
         direct_links: any(|one| matches!(one.attachment, Attachment::Peer(_))),
         fast_paths: false,
         routes: false,
+        host_routes: false,
     }
 }
 

@@ -88,6 +88,9 @@ pub struct Switches {
     /// Packets pass some router's stack by where they can.
     #[serde(default)]
     pub routes: bool,
+    /// Packets between bridges pass the stack that both are in by where they can.
+    #[serde(default)]
+    pub host_routes: bool,
 }
 
 /// What is written down is settled; only a look at the pins can tell otherwise.

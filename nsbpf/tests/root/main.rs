@@ -43,6 +43,7 @@ mod random;
 mod ready;
 mod refusals;
 mod routed;
+mod routed_host;
 mod run;
 mod tables;
 mod tracer;
@@ -80,6 +81,7 @@ fn main() {
         fastpath::random::TESTS,
         guard::TESTS,
         routed::TESTS,
+        routed_host::TESTS,
         expedite::TESTS,
         foreign::TESTS,
         log::TESTS,
@@ -112,6 +114,7 @@ fn main() {
             let here = why_not
                 .or_else(|| doctor::why_not(name))
                 .or_else(|| filters::why_not(name))
+                .or_else(|| routed_host::why_not(name))
                 .or_else(|| tables::why_not(name))
                 .or_else(|| attach::why_not(name))
                 .or_else(|| vlan::why_not(name))

@@ -62,6 +62,7 @@ struct Switches {
     guard: bool,
     direct_links: bool,
     fast_paths: bool,
+    host_routes: bool,
     flows: bool,
     /// A lab whose matrix is not a table.
     large: bool,
@@ -75,6 +76,7 @@ impl Default for Switches {
             guard: false,
             direct_links: false,
             fast_paths: false,
+            host_routes: false,
             flows: false,
             large: false,
         }
@@ -82,15 +84,25 @@ impl Default for Switches {
 }
 
 fn load(switches: &Switches) -> Result<Ebpf, Failed> {
-    let Switches { port_base, log_level, guard, direct_links, fast_paths, flows, large } = switches;
-    let [guard, direct_links, fast_paths, flows] =
-        [guard, direct_links, fast_paths, flows].map(|on| u8::from(*on));
+    let Switches {
+        port_base,
+        log_level,
+        guard,
+        direct_links,
+        fast_paths,
+        host_routes,
+        flows,
+        large,
+    } = switches;
+    let [guard, direct_links, fast_paths, host_routes, flows] =
+        [guard, direct_links, fast_paths, host_routes, flows].map(|on| u8::from(*on));
     let table_ports = if *large { 0 } else { PORTS };
     let mut ebpf = EbpfLoader::new()
         .override_global("PORT_BASE", port_base, true)
         .override_global("GUARD", &guard, true)
         .override_global("DIRECT_LINKS", &direct_links, true)
         .override_global("FAST_PATHS", &fast_paths, true)
+        .override_global("HOST_ROUTES", &host_routes, true)
         .override_global("TRACK_FLOWS", &flows, true)
         .override_global("PATH_TICKS", &TICKS, true)
         .override_global("STATION_TICKS", &TICKS, true)

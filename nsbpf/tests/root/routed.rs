@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nsbpf::net::NetNs;
+use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;
 use nsbpf_common::stats::Class;
 
 use crate::Test;
 use crate::command::ran;
-use crate::engine::{Up, lab};
+use crate::engine::{Up, lab, settings};
 use crate::world::{ip, netns, udp};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -27,19 +28,25 @@ pub(crate) const TESTS: &[Test] = &[
 const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
 const PACKETS: u64 = 500;
 /// What others change holds after this time.
-const AGE: Duration = Duration::from_secs(5);
+pub(crate) const AGE: Duration = Duration::from_secs(5);
 
-struct Ground {
-    up: Up,
-    left: UdpSocket,
-    right: UdpSocket,
+/// A lab of the namespaces `left` and `right` with something between them that forwards,
+/// and a socket in each.
+pub(crate) struct Ground {
+    pub(crate) up: Up,
+    pub(crate) left: UdpSocket,
+    pub(crate) right: UdpSocket,
 }
 
 impl Ground {
     fn new(family: [&str; 2]) -> Self {
-        let lab = lab(ROUTER);
+        Self::with(ROUTER, &settings(IngressHook::Tc), family)
+    }
+
+    pub(crate) fn with(source: &str, settings: &Settings, family: [&str; 2]) -> Self {
+        let lab = lab(source);
         let up = Up::new(&lab);
-        up.converge(&lab, IngressHook::Tc);
+        up.converge_with(&lab, settings);
         let socket = |name: &str, address: &str| {
             let socket = udp(&netns(name), address.parse::<IpAddr>().unwrap());
             socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
@@ -52,7 +59,7 @@ impl Ground {
     }
 
     /// Sends datagrams one by one, each of which must arrive.
-    fn exchange(&self, count: u64, payload: usize) {
+    pub(crate) fn exchange(&self, count: u64, payload: usize) {
         let mut buffer = vec![0; payload + 1];
         for _ in 0..count {
             self.left.send(&vec![0x6e; payload]).expect("send");
@@ -60,21 +67,25 @@ impl Ground {
         }
     }
 
-    fn down(self) {
+    pub(crate) fn down(self) {
         let Self { up, left, right } = self;
         drop((left, right));
         up.down();
     }
 }
 
-const V4: [&str; 2] = ["10.1.0.1", "10.2.0.1"];
-const V6: [&str; 2] = ["fd01::1", "fd02::1"];
+pub(crate) const V4: [&str; 2] = ["10.1.0.1", "10.2.0.1"];
+pub(crate) const V6: [&str; 2] = ["fd01::1", "fd02::1"];
 
-/// Packets that the stack of a namespace forwarded, as it counts itself.
 fn forwarded(netns: &NetNs, family: [&str; 2]) -> u64 {
+    netns.run(|| forwarded_here(family)).unwrap()
+}
+
+/// Packets that the stack of the current namespace forwarded, as it counts itself.
+pub(crate) fn forwarded_here(family: [&str; 2]) -> u64 {
     let v6 = family == V6;
     let file = if v6 { "/proc/thread-self/net/snmp6" } else { "/proc/thread-self/net/snmp" };
-    let text = netns.run(|| std::fs::read_to_string(file)).unwrap().unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
     if v6 {
         let line = text.lines().find(|line| line.starts_with("Ip6OutForwDatagrams")).unwrap();
         return line.split_whitespace().last().unwrap().parse().unwrap();
@@ -121,38 +132,53 @@ fn counted() -> Result<(), Failed> {
 fn same_packet() -> Result<(), Failed> {
     for family in [V4, V6] {
         let ground = Ground::new(family);
-        let sniffer = netns("right").run(packet_socket)??;
-        ground.exchange(20, 300);
-        let mut frames = Vec::new();
-        let port = ground.right.local_addr()?.port().to_be_bytes();
-        while frames.len() < 20 {
-            let mut frame = vec![0; 2000];
-            let length = (&sniffer).read(&mut frame)?;
-            frame.truncate(length);
-            let udp = if family == V4 { 34 } else { 54 };
-            if frame.get(udp + 2..udp + 4) == Some(&port) {
-                frames.push(frame);
-            }
-        }
-        for frame in &mut frames {
-            if family == V4 {
-                assert_eq!(frame[22], 63, "hops");
-                assert_eq!(checksum(&frame[14..34]), 0, "the header's checksum");
-                // Identification, and with it the checksum, are each packet's own.
-                frame[18..20].fill(0);
-                frame[24..26].fill(0);
-            } else {
-                assert_eq!(frame[21], 63, "hops");
-            }
-        }
-        assert!(frames.iter().all(|frame| *frame == frames[0]), "{frames:x?}");
-        drop(sniffer);
+        arrives_the_same(&ground, family)?;
         ground.down();
     }
     Ok(())
 }
 
-fn packet_socket() -> std::io::Result<socket2::Socket> {
+pub(crate) fn arrives_the_same(ground: &Ground, family: [&str; 2]) -> Result<(), Failed> {
+    let sniffer = netns("right").run(packet_socket)??;
+    ground.exchange(20, 300);
+    let mut frames = Vec::new();
+    while frames.len() < 20 {
+        frames.push(next_frame(&sniffer, ground, family)?);
+    }
+    for frame in &mut frames {
+        if family == V4 {
+            assert_eq!(frame[22], 63, "hops");
+            assert_eq!(checksum(&frame[14..34]), 0, "the header's checksum");
+            // Identification, and with it the checksum, are each packet's own.
+            frame[18..20].fill(0);
+            frame[24..26].fill(0);
+        } else {
+            assert_eq!(frame[21], 63, "hops");
+        }
+    }
+    assert!(frames.iter().all(|frame| *frame == frames[0]), "{frames:x?}");
+    Ok(())
+}
+
+/// The next frame for `right` that a raw socket hears.
+pub(crate) fn next_frame(
+    mut sniffer: &socket2::Socket,
+    ground: &Ground,
+    family: [&str; 2],
+) -> std::io::Result<Vec<u8>> {
+    let port = ground.right.local_addr()?.port().to_be_bytes();
+    loop {
+        let mut frame = vec![0; 2000];
+        let length = sniffer.read(&mut frame)?;
+        frame.truncate(length);
+        let udp = if family == V4 { 34 } else { 54 };
+        if frame.get(udp + 2..udp + 4) == Some(&port) {
+            return Ok(frame);
+        }
+    }
+}
+
+pub(crate) fn packet_socket() -> std::io::Result<socket2::Socket> {
     use socket2::{Domain, Protocol, Socket, Type};
     let all = Protocol::from(i32::from((libc::ETH_P_ALL as u16).to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(all))?;
@@ -171,6 +197,13 @@ fn checksum(header: &[u8]) -> u16 {
 fn mtu() -> Result<(), Failed> {
     let ground = Ground::new(V4);
     ip(&["-netns", "router", "link", "set", "right", "mtu", "1000"]);
+    is_told_what_is_too_long(&ground)?;
+    ground.down();
+    Ok(())
+}
+
+/// Where no more than 1,000 bytes go on.
+pub(crate) fn is_told_what_is_too_long(ground: &Ground) -> Result<(), Failed> {
     ground.exchange(50, 500);
     // The sender may not cut, and learns from the router's answer that it would have to.
     let probe = socket2::SockRef::from(&ground.left);
@@ -195,7 +228,6 @@ fn mtu() -> Result<(), Failed> {
     while !refused() {
         assert!(Instant::now() < deadline, "nobody says that it is too long");
     }
-    ground.down();
     Ok(())
 }
 
@@ -234,7 +266,7 @@ fn forbidden() -> Result<(), Failed> {
 }
 
 /// What is sent arrives no more, after five seconds at the latest.
-fn ends(ground: &Ground, since: Instant) {
+pub(crate) fn ends(ground: &Ground, since: Instant) {
     ground.right.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let mut buffer = [0; 200];
     loop {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nsbpf_common::stats::Way;
 
 use super::Settings;
-use crate::lab::{Attachment, Interface, InterfaceName, Lab, Name, Namespace};
+use crate::lab::{Attachment, Bridge, Interface, InterfaceName, Lab, Name, Namespace};
 use crate::state::{FilterChain, IngressHook, State};
 
 /// What is asked for: where packets meet the datapath, and how they travel where the
@@ -49,6 +49,25 @@ impl Asked {
         self.could_replay_routes_of(lab, namespace) && !state.filters.contains_key(&namespace.name)
     }
 
+    /// Whether packets could pass a stack by that routes between bridges: two of them have
+    /// addresses in one place, and interfaces whose packets take such a way. Whether the
+    /// stack forwards is its own affair, and seen by what it does.
+    pub(super) fn replays_routes_between_bridges(self, lab: &Lab) -> bool {
+        let has_senders = |bridge: &Bridge| {
+            let mut ports = lab.interfaces().map(|(_, one)| one);
+            ports.any(|one| {
+                let way = self.way(lab, one).0;
+                one.bridge() == Some(&bridge.name) && matches!(way, Way::Redirect | Way::Peer)
+            })
+        };
+        let addressed: Vec<&Bridge> =
+            lab.bridges.iter().filter(|bridge| !bridge.addresses.is_empty()).collect();
+        addressed.iter().any(|from| {
+            let is_other = |to: &&Bridge| to.name != from.name && to.namespace == from.namespace;
+            has_senders(from) && addressed.iter().any(is_other)
+        })
+    }
+
     /// Where packets of all interfaces meet the datapath; of a lab without interfaces,
     /// where those of the first one would.
     pub(super) fn hooks(self, lab: &Lab) -> BTreeSet<IngressHook> {
@@ -84,4 +103,29 @@ pub(in crate::plan) fn filtering_routers<'a>(
 #[must_use]
 pub fn ingress_hooks(lab: &Lab, hook: IngressHook, fastpath: Option<Way>) -> BTreeSet<IngressHook> {
     Asked { hook, fastpath }.hooks(lab)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_bridges_with_addresses_are_routed_between() {
+        let replays = |bridges: &str, fastpath: &str| {
+            let text = format!(
+                "name: a\nfastpath: {fastpath}\nbridges: {{ {bridges} }}\nnamespaces:\n  \
+                 n: {{ interfaces: {{ e: {{ bridge: br0 }}, f: {{ bridge: br1 }} }} }}\n  s: {{}}\n"
+            );
+            let lab = Lab::parse(&text, "lab.yaml").unwrap();
+            let asked = Asked { hook: IngressHook::Tc, fastpath: None };
+            asked.replays_routes_between_bridges(&lab)
+        };
+        let both = "br0: { addresses: [10.0.0.1/24] }, br1: { addresses: [10.1.0.1/24] }";
+        assert!(replays(both, "peer") && replays(both, "redirect"));
+        assert!(!replays(both, "bridge") && !replays(both, "xdp"));
+        assert!(!replays("br0: { addresses: [10.0.0.1/24] }, br1: {}", "peer"));
+        let apart = both.replace("br0: {", "br0: { namespace: s,");
+        assert!(!replays(&apart, "peer"));
+        assert!(replays(&apart.replace("br1: {", "br1: { namespace: s,"), "peer"));
+    }
 }

@@ -19,6 +19,7 @@ pub(super) fn instructions() -> Result<(), Failed> {
         guard: true,
         direct_links: true,
         fast_paths: true,
+        host_routes: true,
         flows: true,
         ..Switches::default()
     };
