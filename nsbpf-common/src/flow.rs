@@ -15,7 +15,7 @@ use crate::spread::spread;
 use crate::stats::Cell;
 pub use packet::FlowPacket;
 pub(crate) use packet::TRANSPORT_V6;
-pub use recent::RecentFlow;
+pub use recent::{RecentFlow, RecentRest};
 
 /// Names a flow: both ends, in an order that does not depend on who speaks.
 ///

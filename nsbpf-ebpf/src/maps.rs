@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
 use nsbpf_common::crossing::{Crossing, PLACES, Passage, Passages, Sighting, Station};
-use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, RecentFlow};
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, RecentFlow, RecentRest};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
 use nsbpf_common::port::PortConfig;
@@ -58,6 +58,10 @@ pub static NEW_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1
 /// it into memory.
 #[map]
 pub static RECENT_FLOWS: Array<RecentFlow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What else there is about those places.
+#[map]
+pub static RECENT_RESTS: Array<RecentRest> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// What became of flows.
 #[map]

@@ -10,8 +10,8 @@ use crate::abi::abi;
 use crate::packet::Family;
 use crate::stats::Cell;
 
-/// A place: what is of a flow and not in its entry. All that a packet of IPv4 needs is in
-/// the first 64 bytes, one cache line.
+/// A place: what is of a flow and not in its entry. One cache line, and all that most
+/// packets need: where it has to be fetched, that takes longer than all else about a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RecentFlow {
@@ -25,22 +25,81 @@ pub struct RecentFlow {
     /// What each end sent.
     packets: [u32; 2],
     bytes: [u64; 2],
-    /// The other half of each address; of IPv4 there is none.
-    high: [u64; 2],
-    /// When [`RecentFlow::told_tick`] was, in nanoseconds of `CLOCK_MONOTONIC`.
-    told_ns: u64,
-    /// How often what was kept was taken.
-    taken: u64,
-    reserved: [u64; 4],
 }
 
-abi!(RecentFlow, size = 128, align = 8);
+abi!(RecentFlow, size = 64, align = 8);
 
-impl RecentFlow {
-    /// Whether the place is that flow's.
+/// What else there is about a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecentRest {
+    /// The other half of each address; of IPv4 there is none.
+    high: [u64; 2],
+    /// When what was kept was told, in nanoseconds of `CLOCK_MONOTONIC`.
+    told_ns: u64,
+    /// How often it was taken.
+    taken: u64,
+}
+
+abi!(RecentRest, size = 32, align = 8);
+
+impl RecentRest {
+    /// The flow of the place that this is the rest of.
     #[inline(always)]
     #[must_use]
-    pub const fn is_of(&self, key: &FlowKey) -> bool {
+    pub const fn key(&self, place: &RecentFlow) -> FlowKey {
+        let ([one, three], [two, four]) = (place.low, self.high);
+        FlowKey { addresses: [[one, two], [three, four]], ends: place.ends, kind: place.kind }
+    }
+
+    /// Whether this is the rest of the place as it was then, of which nothing was taken
+    /// since.
+    #[must_use]
+    pub const fn goes_on_from(&self, then: &Self) -> bool {
+        self.taken == then.taken
+    }
+
+    /// When the last packet came that is kept, in nanoseconds of `CLOCK_MONOTONIC`, to the
+    /// kernel's tick, which takes so many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seen_ns(&self, place: &RecentFlow, tick_ns: u32) -> u64 {
+        let ticks = place.seen_tick.wrapping_sub(place.told_tick);
+        self.told_ns + ticks as u64 * tick_ns as u64
+    }
+
+    /// Hands out what was kept.
+    #[inline(always)]
+    #[must_use]
+    pub fn take(&mut self, place: &mut RecentFlow) -> [Cell; 2] {
+        let kept = place.kept();
+        (place.packets, place.bytes) = ([0; 2], [0; 2]);
+        self.taken += 1;
+        kept
+    }
+
+    /// Gives the place to a flow a packet of which was told at that time. What was kept
+    /// must have been taken.
+    #[inline(always)]
+    pub fn give(&mut self, place: &mut RecentFlow, key: &FlowKey, tick: u32, now_ns: u64) {
+        let [[one, two], [three, four]] = key.addresses;
+        (place.low, self.high) = ([one, three], [two, four]);
+        (place.ends, place.kind) = (key.ends, key.kind);
+        self.renew(place, tick, now_ns);
+    }
+
+    /// Begins anew for the same flow, a packet of which was told at that time.
+    #[inline(always)]
+    pub fn renew(&mut self, place: &mut RecentFlow, tick: u32, now_ns: u64) {
+        (place.told_tick, place.seen_tick, self.told_ns) = (tick, tick, now_ns);
+    }
+}
+
+impl RecentFlow {
+    /// Whether the place is that flow's. The rest is looked at only of IPv6.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_of<'a>(&self, key: &FlowKey, rest: impl FnOnce() -> Option<&'a RecentRest>) -> bool {
         let [[one, two], [three, four]] = key.addresses;
         let [first, third] = self.low;
         let differs =
@@ -48,22 +107,12 @@ impl RecentFlow {
         if differs != 0 {
             return false;
         }
-        let [second, fourth] = self.high;
-        matches!(key.family(), Family::Ipv4) || (two ^ second) | (four ^ fourth) == 0
-    }
-
-    /// The flow that the place is of.
-    #[inline(always)]
-    #[must_use]
-    pub const fn key(&self) -> FlowKey {
-        let ([one, three], [two, four]) = (self.low, self.high);
-        FlowKey { addresses: [[one, two], [three, four]], ends: self.ends, kind: self.kind }
-    }
-
-    /// Whether this is the place as it was then, but for what was kept since.
-    #[must_use]
-    pub fn goes_on_from(&self, then: &Self) -> bool {
-        self.is_of(&then.key()) && self.taken == then.taken
+        if matches!(key.family(), Family::Ipv4) {
+            return true;
+        }
+        rest().is_some_and(|RecentRest { high: [second, fourth], .. }| {
+            (two ^ second) | (four ^ fourth) == 0
+        })
     }
 
     /// Whether what is kept need not be told yet, if that is to be done every so many ticks.
@@ -102,41 +151,6 @@ impl RecentFlow {
         let ([one, other], [first, second]) = (self.packets, self.bytes);
         [(one, first), (other, second)]
             .map(|(packets, bytes)| Cell { packets: packets.into(), bytes })
-    }
-
-    /// When the last packet came that is kept, in nanoseconds of `CLOCK_MONOTONIC`, to the
-    /// kernel's tick, which takes so many.
-    #[inline(always)]
-    #[must_use]
-    pub const fn seen_ns(&self, tick_ns: u32) -> u64 {
-        let ticks = self.seen_tick.wrapping_sub(self.told_tick);
-        self.told_ns + ticks as u64 * tick_ns as u64
-    }
-
-    /// Hands out what was kept.
-    #[inline(always)]
-    #[must_use]
-    pub fn take(&mut self) -> [Cell; 2] {
-        let kept = self.kept();
-        (self.packets, self.bytes) = ([0; 2], [0; 2]);
-        self.taken += 1;
-        kept
-    }
-
-    /// Gives the place to a flow a packet of which was told at that time. What was kept
-    /// must have been taken.
-    #[inline(always)]
-    pub fn give(&mut self, key: &FlowKey, tick: u32, now_ns: u64) {
-        let [[one, two], [three, four]] = key.addresses;
-        (self.low, self.high) = ([one, three], [two, four]);
-        (self.ends, self.kind) = (key.ends, key.kind);
-        self.renew(tick, now_ns);
-    }
-
-    /// Begins anew for the same flow, a packet of which was told at that time.
-    #[inline(always)]
-    pub fn renew(&mut self, tick: u32, now_ns: u64) {
-        (self.told_tick, self.seen_tick, self.told_ns) = (tick, tick, now_ns);
     }
 
     /// Has the next packet find the flow's entry, and any flow take the place.

@@ -7,14 +7,15 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow};
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow, RecentRest};
 use nsbpf_common::packet::protocol;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Cell;
 
 use super::{atomic, clock};
 use crate::maps::{
-    BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS, RECENT_FLOWS, RECENT_PLACES, TELL_TICKS, TICK_NS,
+    BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS, RECENT_FLOWS, RECENT_PLACES, RECENT_RESTS,
+    TELL_TICKS, TICK_NS,
 };
 
 /// Counts a packet that came in by a port in its flow, which begins if there is none.
@@ -24,11 +25,12 @@ pub fn track(seen: &mut Seen, port: u16) {
     if !packet.has_flow() {
         return;
     }
-    let Some(recent) = recent(&packet.key) else { return };
+    let number = recent_number(&packet.key);
+    let Some(recent) = recent(number) else { return };
     let now = clock::tick();
     #[expect(clippy::cast_possible_truncation, reason = "compared only")]
     let (tick, tell_ticks) = (now as u32, TELL_TICKS.load());
-    let is_recent = recent.is_of(&packet.key);
+    let is_recent = recent.is_of(&packet.key, || rest(number).map(|rest| &*rest));
     let is_kept = is_recent && packet.is_plain();
     if is_kept {
         recent.keep(packet.direction, weight.cell, tick);
@@ -39,8 +41,9 @@ pub fn track(seen: &mut Seen, port: u16) {
     let now_ns = seen.coarse_ns(now, clock::now_ns);
     let packet = &seen.flow;
     let Some((flow, is_new)) = find(packet) else { return };
+    let Some(rest) = rest(number) else { return };
     if is_recent {
-        add(flow, recent.take());
+        add(flow, rest.take(recent));
     }
     // What begins anew counts from here.
     follow(flow, packet, port, now_ns);
@@ -49,25 +52,37 @@ pub fn track(seen: &mut Seen, port: u16) {
     }
     let settled = !is_new || is_settled_now(packet, flow);
     match (settled && flow.is_steady(), is_recent) {
-        (true, true) => recent.renew(tick, now_ns),
+        (true, true) => rest.renew(recent, tick, now_ns),
         (true, false) if !recent.is_busy(tick, tell_ticks) => {
-            hand_over(recent);
-            recent.give(&packet.key, tick, now_ns);
+            hand_over(recent, rest);
+            rest.give(recent, &packet.key, tick, now_ns);
         }
         (false, true) => recent.expire(tick, tell_ticks),
         _ => {}
     }
 }
 
-/// This processor's place for a flow.
+/// The number of this processor's place for a flow.
 #[inline(always)]
-fn recent(key: &FlowKey) -> Option<&'static mut RecentFlow> {
+fn recent_number(key: &FlowKey) -> u32 {
     let places = RECENT_PLACES.load();
     // SAFETY: takes nothing and cannot fail.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let place = RECENT_FLOWS.get_ptr_mut(cpu * places + key.place(places))?;
+    cpu * places + key.place(places)
+}
+
+#[inline(always)]
+fn recent(number: u32) -> Option<&'static mut RecentFlow> {
+    let place = RECENT_FLOWS.get_ptr_mut(number)?;
     // SAFETY: nobody else writes it, as for the packet's own memory.
     Some(unsafe { &mut *place })
+}
+
+#[inline(always)]
+fn rest(number: u32) -> Option<&'static mut RecentRest> {
+    let rest = RECENT_RESTS.get_ptr_mut(number)?;
+    // SAFETY: as for the place.
+    Some(unsafe { &mut *rest })
 }
 
 /// The entry of a packet's flow, and whether it is not settled yet.
@@ -131,14 +146,14 @@ fn add_to(flow: &mut Flow, direction: u8, cell: Cell) {
 
 /// Takes a place from the flow that it is of.
 #[inline(always)]
-fn hand_over(recent: &mut RecentFlow) {
-    let seen_ns = recent.seen_ns(TICK_NS.load());
-    let pending = recent.take();
+fn hand_over(recent: &mut RecentFlow, rest: &mut RecentRest) {
+    let seen_ns = rest.seen_ns(recent, TICK_NS.load());
+    let pending = rest.take(recent);
     let packets = pending[0].packets + pending[1].packets;
     if packets == 0 {
         return;
     }
-    match FLOWS.get_ptr_mut(&recent.key()) {
+    match FLOWS.get_ptr_mut(&rest.key(recent)) {
         // SAFETY: as for any flow.
         Some(flow) => {
             let flow = unsafe { &mut *flow };

@@ -46,6 +46,7 @@ pub(super) const PAIRS_MISSED: &str = "PAIRS_MISSED";
 pub(super) const FLOWS: &str = "FLOWS";
 pub(super) const NEW_FLOWS: &str = "NEW_FLOWS";
 pub(super) const RECENT_FLOWS: &str = "RECENT_FLOWS";
+pub(super) const RECENT_RESTS: &str = "RECENT_RESTS";
 pub(super) const FLOW_EVENTS: &str = "FLOW_EVENTS";
 /// Where bridges send frames, and at which ports stations are.
 pub(super) const LEARNED_PATHS: &str = "LEARNED_PATHS";
@@ -71,6 +72,7 @@ const MAPS: &[(&str, Entries)] = &[
     (FLOWS, |datapath| Some(flows::entries(datapath))),
     (NEW_FLOWS, |datapath| Some(flows::new_entries(datapath))),
     (RECENT_FLOWS, |datapath| Some(recent::entries(datapath))),
+    (RECENT_RESTS, |datapath| Some(recent::entries(datapath))),
     (FLOW_EVENTS, |_| None),
     (LEARNED_PATHS, |datapath| Some(paths::entries(datapath))),
     (KNOWN_PATHS, |_| None),

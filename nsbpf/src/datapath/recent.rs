@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::ptr::{NonNull, null_mut};
 use std::sync::LazyLock;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
+use aya::Pod;
 use aya::maps::{MapData, MapError};
 use aya::sys::SyscallError;
 use aya::util::nr_cpus;
-use nsbpf_common::flow::{Flow, FlowKey, RecentFlow};
+use nsbpf_common::flow::{Flow, FlowKey, RecentFlow, RecentRest};
 use nsbpf_common::stats::Cell;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::DatapathError;
-use super::load::RECENT_FLOWS;
+use super::load::{RECENT_FLOWS, RECENT_RESTS};
 use super::ports::map_error;
 use super::tick;
 use crate::state::Datapath;
@@ -26,6 +28,7 @@ pub(super) const TELL_AGE: Duration = Duration::from_secs(1);
 /// What the places of all processors may take, in bytes: with more processors each has
 /// fewer, and fewer flows.
 const MAX_BYTES: usize = 16 << 20;
+const PLACE_BYTES: usize = size_of::<RecentFlow>() + size_of::<RecentRest>();
 /// Places that a processor has at least.
 const MIN_PLACES: u32 = 256;
 
@@ -38,7 +41,7 @@ pub(super) fn places(datapath: &Datapath) -> u32 {
     if datapath.flows == 0 {
         return 1;
     }
-    let all = u32::try_from(MAX_BYTES / size_of::<RecentFlow>()).unwrap_or(u32::MAX);
+    let all = u32::try_from(MAX_BYTES / PLACE_BYTES).unwrap_or(u32::MAX);
     datapath.flows.min(all / *PROCESSORS).max(MIN_PLACES)
 }
 
@@ -47,69 +50,110 @@ pub(super) fn entries(datapath: &Datapath) -> u32 {
     places(datapath).saturating_mul(*PROCESSORS)
 }
 
-/// The places of all processors, as they are from moment to moment.
+/// A map of numbers in memory, as it is from moment to moment.
+struct Mapped<T> {
+    start: NonNull<T>,
+    entries: usize,
+}
+
+impl<T: Pod> Mapped<T> {
+    fn open(store: &Store, name: &'static str) -> Result<Self, DatapathError> {
+        let map = MapData::from_pin(store.pins().join(name)).map_err(map_error("open", name))?;
+        let info = map.info().map_err(map_error("look at", name))?;
+        let (entries, size) = (info.max_entries() as usize, info.value_size() as usize);
+        if size != size_of::<T>() {
+            let wrong = MapError::InvalidValueSize { size, expected: size_of::<T>() };
+            return Err(map_error("open", name)(wrong));
+        }
+        // SAFETY: memory of its own, wherever the kernel puts it.
+        let mapped = unsafe {
+            mmap(null_mut(), entries * size, ProtFlags::READ, MapFlags::SHARED, map.fd(), 0)
+        };
+        let start = mapped.map_err(|error| {
+            let io_error = error.into();
+            map_error("read", name)(SyscallError { call: "mmap", io_error }.into())
+        })?;
+        match NonNull::new(start.cast()) {
+            Some(start) => Ok(Self { start, entries }),
+            None => Err(DatapathError::Missing(name)),
+        }
+    }
+
+    fn at(&self, number: usize) -> T {
+        assert!(number < self.entries, "there is no entry {number}");
+        // SAFETY: inside of what was mapped.
+        let entry = unsafe { self.start.add(number) };
+        // SAFETY: aligned, as the kernel maps whole pages. Any bytes are a value, and a
+        // processor may write them meanwhile.
+        unsafe { entry.read_volatile() }
+    }
+}
+
+impl<T> Drop for Mapped<T> {
+    fn drop(&mut self) {
+        let bytes = self.entries * size_of::<T>();
+        // SAFETY: what `open` mapped, to which nothing leads any more.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), bytes) };
+    }
+}
+
+/// The places of all processors.
 pub(super) struct RecentFlows {
-    start: NonNull<RecentFlow>,
-    places: usize,
+    places: Mapped<RecentFlow>,
+    rests: Mapped<RecentRest>,
+}
+
+/// A place where something was kept.
+struct Place {
+    number: usize,
+    kept: [Cell; 2],
+    rest: RecentRest,
 }
 
 impl RecentFlows {
     pub(super) fn open(store: &Store) -> Result<Self, DatapathError> {
-        let map = MapData::from_pin(store.pins().join(RECENT_FLOWS));
-        let map = map.map_err(map_error("open", RECENT_FLOWS))?;
-        let info = map.info().map_err(map_error("look at", RECENT_FLOWS))?;
-        let (places, size) = (info.max_entries() as usize, size_of::<RecentFlow>());
-        if info.value_size() as usize != size {
-            let (expected, size) = (size, info.value_size() as usize);
-            let wrong = MapError::InvalidValueSize { size, expected };
-            return Err(map_error("open", RECENT_FLOWS)(wrong));
-        }
-        // SAFETY: memory of its own, wherever the kernel puts it.
-        let mapped = unsafe {
-            mmap(null_mut(), places * size, ProtFlags::READ, MapFlags::SHARED, map.fd(), 0)
-        };
-        let start = mapped.map_err(|error| {
-            let io_error = error.into();
-            map_error("read", RECENT_FLOWS)(SyscallError { call: "mmap", io_error }.into())
-        })?;
-        match NonNull::new(start.cast()) {
-            Some(start) => Ok(Self { start, places }),
-            None => Err(DatapathError::Missing(RECENT_FLOWS)),
-        }
-    }
-
-    fn at(&self, place: usize) -> RecentFlow {
-        assert!(place < self.places, "there is no place {place}");
-        // SAFETY: inside of what was mapped.
-        let place = unsafe { self.start.add(place) };
-        // SAFETY: aligned, as the kernel maps whole pages. What is there are integers, which
-        // a processor may write meanwhile.
-        unsafe { place.read_volatile() }
+        let places = Mapped::open(store, RECENT_FLOWS)?;
+        Ok(Self { places, rests: Mapped::open(store, RECENT_RESTS)? })
     }
 
     /// Where something is kept of which flows.
     pub(super) fn look(&self) -> Kept {
-        let mut kept: HashMap<FlowKey, Vec<(usize, RecentFlow)>> = HashMap::new();
-        for number in 0..self.places {
-            let place = self.at(number);
-            if place.kept() != [Cell::default(); 2] {
-                kept.entry(place.key()).or_default().push((number, place));
-            }
+        let mut kept: HashMap<FlowKey, Vec<Place>> = HashMap::new();
+        for number in 0..self.places.entries {
+            let Some((key, place)) = self.at(number) else { continue };
+            kept.entry(key).or_default().push(place);
         }
         Kept(kept)
+    }
+
+    /// A place, if something is kept there. One that is given to another flow in this very
+    /// moment is read once more.
+    fn at(&self, number: usize) -> Option<(FlowKey, Place)> {
+        loop {
+            let rest = self.rests.at(number);
+            fence(Ordering::Acquire);
+            let place = self.places.at(number);
+            fence(Ordering::Acquire);
+            if self.rests.at(number) != rest {
+                continue;
+            }
+            let kept = place.kept();
+            let is_empty = kept == [Cell::default(); 2];
+            return (!is_empty).then(|| (rest.key(&place), Place { number, kept, rest }));
+        }
     }
 
     /// A flow whose entry was read after that look, with what was kept of it then; `None`
     /// if a processor has told that meanwhile, so that it may be in the entry or not.
     pub(super) fn complete(&self, look: &Kept, key: &FlowKey, flow: &Flow) -> Option<Flow> {
         let mut flow = *flow;
-        for (number, then) in look.0.get(key).into_iter().flatten() {
-            let now = self.at(*number);
-            if !now.goes_on_from(then) {
+        for Place { number, kept, rest: then } in look.0.get(key).into_iter().flatten() {
+            let (place, rest) = (self.places.at(*number), self.rests.at(*number));
+            if rest.key(&place) != *key || !rest.goes_on_from(then) {
                 return None;
             }
-            flow.see(now.seen_ns(tick::nanoseconds()));
-            for (direction, cell) in flow.directions.iter_mut().zip(then.kept()) {
+            flow.see(rest.seen_ns(&place, tick::nanoseconds()));
+            for (direction, cell) in flow.directions.iter_mut().zip(kept) {
                 direction.packets += cell.packets;
                 direction.bytes += cell.bytes;
             }
@@ -118,16 +162,8 @@ impl RecentFlows {
     }
 }
 
-impl Drop for RecentFlows {
-    fn drop(&mut self) {
-        let bytes = self.places * size_of::<RecentFlow>();
-        // SAFETY: what `open` mapped, to which nothing leads any more.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), bytes) };
-    }
-}
-
 /// What was kept at one time, by flow, and where.
-pub(super) struct Kept(HashMap<FlowKey, Vec<(usize, RecentFlow)>>);
+pub(super) struct Kept(HashMap<FlowKey, Vec<Place>>);
 
 impl Kept {
     /// Whether something was kept of a flow.
@@ -138,8 +174,8 @@ impl Kept {
     /// What is kept of a flow now, at the same places.
     pub(super) fn again(&self, flows: &RecentFlows, key: &FlowKey) -> Self {
         let places = self.0.get(key).into_iter().flatten();
-        let now = places.map(|(number, _)| (*number, flows.at(*number)));
-        let now: Vec<_> = now.filter(|(_, place)| place.is_of(key)).collect();
+        let now = places.filter_map(|place| flows.at(place.number));
+        let now = now.filter(|(of, _)| of == key).map(|(_, place)| place).collect();
         Self(HashMap::from([(*key, now)]))
     }
 }
