@@ -154,8 +154,8 @@ fn hand_over(recent: &mut RecentFlow, rest: &mut RecentRest) {
         return;
     }
     match FLOWS.get_ptr_mut(&rest.key(recent)) {
-        // SAFETY: as for any flow.
         Some(flow) => {
+            // SAFETY: as for any flow.
             let flow = unsafe { &mut *flow };
             flow.see(seen_ns);
             add(flow, pending);
