@@ -18,6 +18,11 @@ pub struct Environment {
     pub processor: String,
     /// Processes that wanted to run, averaged over a minute, before it began.
     pub load: f64,
+    /// What chooses the frequency of the processor that all ran on; `None` where that is
+    /// not the kernel's.
+    pub governor: Option<String>,
+    /// Flaws of processors that the kernel mitigates here, by its names for them.
+    pub mitigations: Vec<String>,
     /// Version of nsbpf.
     pub nsbpf: &'static str,
     /// Digest of the object of the kernel half, in hexadecimal.
@@ -34,8 +39,28 @@ impl Environment {
             processors: cpus.lines().filter(|line| line.starts_with("processor")).count().max(1),
             processor: model.map(|(_, name)| name.trim().to_owned()).unwrap_or_default(),
             load: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default(),
+            governor: fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+                .ok()
+                .map(|governor| governor.trim().to_owned()),
+            mitigations: mitigations()?,
             nsbpf: env!("CARGO_PKG_VERSION"),
             object: OBJECT_DIGEST,
         })
     }
+}
+
+/// A kernel before 4.15 tells of none.
+fn mitigations() -> io::Result<Vec<String>> {
+    let Ok(flaws) = fs::read_dir("/sys/devices/system/cpu/vulnerabilities") else {
+        return Ok(Vec::new());
+    };
+    let mut mitigated = Vec::new();
+    for flaw in flaws {
+        let flaw = flaw?;
+        if fs::read_to_string(flaw.path())?.starts_with("Mitigation") {
+            mitigated.push(flaw.file_name().to_string_lossy().into_owned());
+        }
+    }
+    mitigated.sort();
+    Ok(mitigated)
 }

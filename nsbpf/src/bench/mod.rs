@@ -17,6 +17,7 @@
 //! ports.rs        what many ports cost: attaching, reading
 //! flows.rs        what many flows cost: reading
 //! report.rs       what is found, beside what it should be
+//! compare.rs      what is found, beside what was found before
 //! ```
 //!
 //! The caller has put the process into a world of its own
@@ -25,6 +26,7 @@
 
 mod arrivals;
 mod bulk;
+mod compare;
 mod environment;
 mod flows;
 mod frame;
@@ -51,6 +53,7 @@ use crate::lab::LabError;
 use crate::net::NetlinkError;
 use crate::store::StoreError;
 
+pub use compare::{CompareError, Comparison, Old};
 pub use environment::Environment;
 pub use processor::Processors;
 pub use report::{

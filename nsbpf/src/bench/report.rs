@@ -1,5 +1,6 @@
 //! What was measured, beside what it should be.
 
+mod chart;
 mod figure;
 mod table;
 mod tcp;
@@ -15,10 +16,11 @@ use super::statistics::Summary;
 use super::traffic::Round;
 use super::{Measured, Options};
 pub use figure::{Figure, Unit, Verdict};
+pub(super) use table::table;
 pub use tcp::{BulkReport, RoundTripReport};
 
 /// Changes when a field goes, or means something else.
-const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 2;
 
 /// All of it.
 #[derive(Debug, Serialize)]
@@ -59,7 +61,7 @@ pub struct PathReport {
     /// Its mode.
     pub mode: &'static str,
     /// What the receiving namespace does with frames.
-    end: End,
+    pub(super) end: End,
     /// Frames that arrive in a second; `None` if no round counts.
     pub pps: Option<Summary>,
     /// As a share of what the bridge carries to the same end in the same round.

@@ -28,6 +28,15 @@ impl Summary {
             samples,
         })
     }
+
+    /// How far from the median another one may be by chance, about 95 of 100 times: half
+    /// the notch of a box plot (McGill, Tukey and Larsen, 1978).
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a handful of samples")]
+    pub fn notch(&self) -> f64 {
+        let middle_half = self.upper_quartile - self.lower_quartile;
+        1.57 * middle_half / (self.samples.len() as f64).sqrt()
+    }
 }
 
 /// The value that a share of the sorted samples is below, between two of them if

@@ -1,8 +1,8 @@
 //! `nsbpf bench`: what the datapath costs, measured here.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::privilege;
 use super::say::say;
-use crate::bench::{self, MAX_FLOWS, MAX_PORTS, MAX_TABLE, Options};
+use crate::bench::{self, Comparison, MAX_FLOWS, MAX_PORTS, MAX_TABLE, Old, Options};
 use crate::datapath;
 use crate::net::world;
 use crate::state::IngressHook;
@@ -18,7 +18,7 @@ use crate::state::IngressHook;
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// Rounds that count
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
     /// For how long frames are sent in a round
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration,
@@ -39,6 +39,13 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TABLE)))]
     table: u32,
+    /// The same as `--rounds 7 --ports 100 --table 100000`
+    #[arg(long, conflicts_with_all = ["rounds", "ports", "table"])]
+    quick: bool,
+    /// Also tell what is slower, or faster, than in this report of an earlier run, and not by
+    /// chance; fails if anything is slower
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// Also write all that was measured to a file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -54,12 +61,14 @@ fn mode(text: &str) -> Result<String, String> {
 
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let Self { rounds, round, flows, mut modes, ports, table, json } = self;
+        let Self { rounds, round, flows, mut modes, ports, table, quick, compare, json } = self;
+        let (rounds, ports, table) = if quick { (7, 100, 100_000) } else { (rounds, ports, table) };
         if modes.is_empty() {
             modes = bench::mode_names().map(str::to_owned).collect();
         }
         privilege::prepare()?;
         datapath::probe(IngressHook::Xdp).map_err(super::exit::Unsupported::from)?;
+        let old = compare.map(|path| read_old(&path, flows)).transpose()?;
         // Opened before: the world has a /run of its own.
         let json = json.map(|path| {
             let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
@@ -71,6 +80,10 @@ impl Bench {
         let options = Options { rounds, round, flows, modes, ports, table };
         let report = bench::datapath(&options, &|next| eprintln!("{next}"))?;
         say(&report.to_string())?;
+        let comparison = old.map(|old| Comparison::of(&report, &old));
+        if let Some(comparison) = &comparison {
+            say(&format!("\n{comparison}"))?;
+        }
         if let Some((path, file)) = json {
             let write = || {
                 let mut file = BufWriter::new(file);
@@ -80,6 +93,16 @@ impl Bench {
             };
             write().with_context(|| format!("write {}", path.display()))?;
         }
-        Ok(())
+        match comparison.map_or(0, |comparison| comparison.slower()) {
+            0 => Ok(()),
+            slower => Err(super::exit::Slower(slower).into()),
+        }
     }
+}
+
+/// A report of an earlier run.
+fn read_old(path: &Path, flows: u16) -> anyhow::Result<Old> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    Old::read(&text, flows)
+        .map_err(|error| super::exit::Usage(format!("{}: {error}", path.display())).into())
 }

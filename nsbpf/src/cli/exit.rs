@@ -33,6 +33,11 @@ pub(super) struct FoundProblems;
 #[error("not all is as expected")]
 pub(super) struct Unmet;
 
+/// Paths carry less than in an earlier run, and `bench` has said which.
+#[derive(Debug, thiserror::Error)]
+#[error("paths that are slower than before: {0}")]
+pub(super) struct Slower(pub(super) usize);
+
 /// What was asked for makes no sense for this lab.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

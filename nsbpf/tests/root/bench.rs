@@ -8,7 +8,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use crate::Test;
-use crate::command::finish;
+use crate::command::{Done, finish, run};
 
 pub(crate) const TESTS: &[Test] =
     &[("bench::topologies_are_measured", topology), ("bench::the_datapath_is_measured", datapath)];
@@ -90,6 +90,7 @@ fn datapath() -> Result<(), Failed> {
     // All frames arrive: somewhere, at least once, whatever else the machine does.
     assert!(paths.iter().any(|path| !path["pps"].is_null()), "{paths:?}");
     tcp(&report, &done.out);
+    compared(json.to_str().expect("UTF-8"));
     for program in report["programs"].as_array().expect("programs") {
         assert!(program["run_ns"]["median"].as_f64() > Some(0.0), "{program}");
         assert!(program["load_seconds"]["median"].as_f64() > Some(0.0), "{program}");
@@ -113,6 +114,17 @@ fn datapath() -> Result<(), Failed> {
         assert!(judged(what)["measured"].as_f64() > Some(0.0), "{what}");
     }
     Ok(())
+}
+
+/// A second run beside the first: rounds this short may tell anything, but it is told.
+fn compared(before: &str) {
+    let few = ["bench", "--rounds", "1", "--round", "5ms", "--ports", "2", "--table", "1000"];
+    let few = [&few[..], &["--modes", "wire,bridge,peer"]].concat();
+    let Done { code, out, err } = run(&[&few[..], &["--flows", "7", "--compare", before]].concat());
+    assert!(matches!(code, Some(0 | 1)), "{err}");
+    assert!(out.contains("before: object ") && out.contains("peer, receiver, of bridge"), "{out}");
+    let Done { code, err, .. } = run(&[&few[..], &["--compare", before]].concat());
+    assert!(code == Some(2) && err.contains("were of 7 flows"), "{err}");
 }
 
 /// Nothing of it is ever void.

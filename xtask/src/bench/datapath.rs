@@ -14,7 +14,7 @@ use crate::{command, privilege, run::NoRoot};
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Rounds that count
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
     /// For how long frames are sent in a round
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 80,
@@ -30,8 +30,8 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     table: u32,
-    /// The same as `--rounds 10 --round 80 --ports 100 --table 100000`
-    #[arg(long, conflicts_with_all = ["rounds", "round", "ports", "table"])]
+    /// The same as `--rounds 7 --ports 100 --table 100000`
+    #[arg(long, conflicts_with_all = ["rounds", "ports", "table"])]
     quick: bool,
     /// Also write all that was measured to a file, as JSON
     #[arg(long, value_name = "FILE")]
@@ -43,8 +43,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { rounds, round, flows, ports, table, quick, json, nsbpf } = arguments;
-    let (rounds, round, ports, table) =
-        if *quick { (10, 80, 100, 100_000) } else { (*rounds, *round, *ports, *table) };
+    let (rounds, ports, table) = if *quick { (7, 100, 100_000) } else { (*rounds, *ports, *table) };
     let program = match nsbpf {
         Some(program) => fs::canonicalize(program).context("find the nsbpf to measure")?,
         None => nsbpf::build()?,

@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
-    BulkReport, Figure, PathReport, ProgramReport, Report, RoundTripReport, Unit, Verdict,
+    BulkReport, Figure, PathReport, ProgramReport, Report, RoundTripReport, Unit, Verdict, chart,
 };
 use crate::bench::environment::Environment;
 use crate::bench::statistics::Summary;
@@ -14,15 +14,27 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { environment, rounds, round_seconds, flows, frame_bytes, processors: on, .. } =
             self;
-        let Environment { kernel, processors, processor: model, load, nsbpf, object } = environment;
+        let Environment {
+            kernel,
+            processors,
+            processor: model,
+            load,
+            governor,
+            mitigations,
+            nsbpf,
+            object,
+        } = environment;
         let object = object.get(..12).unwrap_or(object);
         writeln!(
             formatter,
             "nsbpf {nsbpf}, object {object}; Linux {kernel}; {processors} × {model}, all on \
              number {}{}; load before {load}; {rounds} rounds of {round_seconds} s; \
-             frames of {frame_bytes} bytes, flows: {flows}\n",
+             frames of {frame_bytes} bytes, flows: {flows}; \
+             frequency governor: {}; mitigations of: {}\n",
             on.one,
             on.other.map(|other| format!(" (TCP on two: {other} too)")).unwrap_or_default(),
+            governor.as_deref().unwrap_or("none"),
+            if mitigations.is_empty() { "nothing".to_owned() } else { mitigations.join(", ") },
         )?;
         let mut paths =
             table(&["path", "end", "Mpps", "middle half", "of bridge", "", "of wire", "", "void"]);
@@ -58,11 +70,12 @@ impl fmt::Display for Report {
         for figure in &self.figures {
             figures.add_row(figure.cells());
         }
-        write!(formatter, "{paths}\n\n{round_trips}\n\n{bulk}\n\n{programs}\n\n{figures}")
+        write!(formatter, "{paths}\n\n{round_trips}\n\n{bulk}\n\n{programs}\n\n{figures}")?;
+        chart::of(self).iter().try_for_each(|chart| write!(formatter, "\n\n{chart}"))
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(in crate::bench) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header);
     for column in table.column_iter_mut().skip(1) {
