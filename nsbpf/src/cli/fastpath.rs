@@ -15,7 +15,7 @@ use super::interrupt::interruptible;
 use super::no_lab::no_lab;
 use super::progress::Progress;
 use super::quantity::bytes;
-use super::say::{millis, say, warn_of_filters};
+use super::say::{count, millis, say, warn_of_filters};
 use super::view::Format;
 use super::{lab_file, privilege, settings};
 use crate::apply::{self, Converged, survey};
@@ -162,7 +162,11 @@ impl Set {
         let took = millis(took);
         match steps {
             0 => say(&format!("{name}: nothing to change ({took})"))?,
-            _ => say(&format!("{name}: {} after {took} ({steps} steps)", fastpath.name()))?,
+            _ => say(&format!(
+                "{name}: {} after {took} ({})",
+                fastpath.name(),
+                count(steps, "step")
+            ))?,
         }
         let lines = [programs.map(|it| it.to_string()), offloading.map(|it| it.to_string())];
         for line in lines.into_iter().flatten() {

@@ -49,11 +49,13 @@ pub(super) fn millis(time: Duration) -> String {
     format!("{} ms", time.as_millis())
 }
 
+/// So many of something.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// What a lab is made of, in numbers.
 pub(super) fn size(lab: &Lab) -> String {
-    let count = |number: usize, what: &str| {
-        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-    };
     [
         count(lab.namespaces.len(), "namespace"),
         count(lab.interfaces().count(), "interface"),

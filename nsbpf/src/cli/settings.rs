@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use nsbpf_common::stats::Way;
 
-use super::exit::Unsupported;
+use super::exit::{Unsupported, Usage};
 use crate::apply::{self, Wish};
 use crate::datapath::OBJECT_DIGEST;
 use crate::lab::Lab;
@@ -89,15 +89,27 @@ impl SettingsArgs {
     }
 
     /// What is meant for that lab: how to attach may have to be found out.
-    pub(super) fn settings(&self, store: &Store) -> Result<Settings, Unsupported> {
+    ///
+    /// # Errors
+    /// It contradicts itself, or this kernel knows no such way.
+    pub(super) fn settings(&self, store: &Store) -> anyhow::Result<Settings> {
         let ingress = self.ingress();
+        if let (None, Some(way)) = (ingress, self.fastpath)
+            && way != Way::Bridge
+        {
+            let why = format!(
+                "`--hook none` attaches no programs, and `--fastpath {}` needs them: leave one of both out",
+                way.name()
+            );
+            return Err(Usage(why).into());
+        }
         let wish = match self.attach {
             AttachArg::Auto => Wish::Any,
             AttachArg::Clsact => Wish::Only(Attach::Clsact),
             AttachArg::Tcx => Wish::Only(Attach::Tcx),
         };
         let attach = match ingress {
-            Some(_) => apply::choose_way(store, wish)?,
+            Some(_) => apply::choose_way(store, wish).map_err(Unsupported::from)?,
             None => Attach::default(),
         };
         Ok(Settings {

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::interrupt::interruptible;
 use super::progress::Progress;
-use super::say::{millis, say, size, warn_of_filters};
+use super::say::{count, millis, say, size, warn_of_filters};
 use super::settings::SettingsArgs;
 use super::{lab_file, privilege};
 use crate::apply::{self, Converged};
@@ -45,7 +45,7 @@ impl Up {
         if steps == 0 {
             say(&format!("{name} is up already: nothing to change ({took})"))?;
         } else {
-            say(&format!("{name} is up after {took}: {what} ({steps} steps)"))?;
+            say(&format!("{name} is up after {took}: {what} ({})", count(steps, "step")))?;
         }
         if let Some(programs) = programs {
             say(&format!("{name}: {programs}"))?;

@@ -90,6 +90,9 @@ fn run_refuses() -> Result<(), Failed> {
     ip(&["netns", "exec", "vnet0", "true"]);
     ran(&["down", "quickstart"]);
     ended(&["run", "--hook", "none"], 2);
+    let refused = ended(&["up", LAB, "--hook", "none", "--fastpath", "xdp"], 2).err;
+    assert!(refused.contains("`--fastpath xdp` needs them"), "{refused}");
+    assert_eq!(ran(&["ls"]), "no lab is up\n");
     Ok(())
 }
 
