@@ -102,6 +102,15 @@ impl Crossing {
         self.to >> 16 == u64::from_be_bytes(whole)
     }
 
+    /// Whether that MAC address sent it.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_from(&self, mac: [u8; 6]) -> bool {
+        let [first, second, third, fourth, fifth, sixth] = mac;
+        let whole = [0, 0, first, second, third, fourth, fifth, sixth];
+        self.from >> 16 == u64::from_be_bytes(whole)
+    }
+
     /// Where to note something of it, among so many places.
     #[inline(always)]
     #[must_use]

@@ -31,9 +31,22 @@ pub struct Route {
     pub longest: u32,
     /// Destination and source MAC address that they get.
     pub macs: [u8; MACS],
+    /// How they are to be treated: [`class_of`].
+    pub class: u8,
+    /// Nothing.
+    pub reserved: [u8; 7],
 }
 
-abi!(Route, size = 24, align = 8);
+abi!(Route, size = 32, align = 8);
+
+/// The class of service of an IP packet, by the two bytes behind Ethernet: routing rules
+/// may look at it (RFC 2474; congestion notification is no part of it).
+#[inline(always)]
+#[must_use]
+pub const fn class_of([first, second]: [u8; 2]) -> u8 {
+    let class = if first >> 4 == 4 { second } else { (first << 4) | (second >> 4) };
+    class & 0xfc
+}
 
 /// A packet that was left to the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +129,14 @@ mod tests {
         assert!(handed.came_out(0) && handed.came_out(0) && handed.is_before(&key, 63, 7));
         assert!(!handed.came_out(5) && !handed.came_out(0));
         assert!(Handed::new(key, 7, 255).is_before(&key, 254, 7));
+    }
+
+    #[test]
+    fn a_class_of_service_is_found_in_both_headers() {
+        assert_eq!(class_of([0x45, 0xb8]), 0xb8);
+        assert_eq!(class_of([0x45, 0xbb]), 0xb8);
+        assert_eq!(class_of([0x6b, 0x80]), 0xb8);
+        assert_eq!(class_of([0x60, 0x0f]), 0);
     }
 
     #[test]

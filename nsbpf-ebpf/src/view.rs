@@ -39,7 +39,8 @@ const REDIRECTED: u32 = 0x6e73_6270;
 /// The same of one that the host's stack would have routed there.
 const ROUTED: u32 = 0x6e73_6272;
 
-/// What XDP writes before a packet that it has done all about, and how long that is.
+/// What XDP writes before a packet that it has done all about, but for the interface, and
+/// how long that is. A packet keeps it on its way through other interfaces.
 const DONE: u32 = 0x6e73_6264;
 const DONE_BYTES: usize = 4;
 const DONE_ROOM: i32 = 4;
@@ -216,8 +217,8 @@ impl Forward for TcPacket {
     fn is_filtered(&self) -> bool {
         let [device, net] = [DEV_OFFSET.load(), NET_OFFSET.load()];
         let families = [HOOKS_V4_OFFSET.load(), HOOKS_V6_OFFSET.load()];
-        if device == 0 || net == 0 {
-            return false;
+        if device == 0 || net == 0 || families.contains(&0) {
+            return true;
         }
         let net = read_kernel(read_kernel(self.skb as usize, device), net);
         let at = |hook: u32| families.map(|hooks| read_kernel(net, hooks + 8 * hook));
@@ -244,7 +245,7 @@ impl Forward for TcPacket {
     fn is_done(&self) -> bool {
         let skb = self.skb();
         let start = unknown(skb.data_meta as usize);
-        start + DONE_BYTES <= skb.data as usize && load_4(start) == u64::from(DONE)
+        start + DONE_BYTES <= skb.data as usize && load_4(start) == u64::from(DONE ^ skb.ifindex)
     }
 
     #[inline(always)]
@@ -349,10 +350,11 @@ impl Forward for XdpPacket {
             return;
         }
         let frame = self.frame();
+        let done = DONE ^ frame.ingress_ifindex;
         let start = unknown(frame.data_meta as usize);
         if start + DONE_BYTES <= frame.data as usize {
             // SAFETY: the room was made just now, and the verifier sees the comparison.
-            unsafe { (start as *mut u32).write(DONE) };
+            unsafe { (start as *mut u32).write(done) };
         }
     }
 }

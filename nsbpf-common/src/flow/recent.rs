@@ -37,7 +37,7 @@ pub struct RecentRest {
     high: [u64; 2],
     /// When what was kept was told, in nanoseconds of `CLOCK_MONOTONIC`.
     told_ns: u64,
-    /// How often it was taken.
+    /// How often it began, or ended, to be taken: odd in between.
     taken: u64,
 }
 
@@ -59,6 +59,22 @@ impl RecentRest {
         self.taken == then.taken
     }
 
+    /// Whether what was kept is taken at this moment: it is here no more, and may not be in
+    /// the flow's entry yet.
+    #[must_use]
+    pub const fn is_being_taken(&self) -> bool {
+        self.taken % 2 == 1
+    }
+
+    /// Whether what was kept, the last of it at that time, is of a connection that was over
+    /// when one with the same addresses and ports began. Times of places are those of the
+    /// kernel's ticks, which take so many nanoseconds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_over(seen_ns: u64, first_seen_ns: u64, tick_ns: u32) -> bool {
+        seen_ns + 4 * (tick_ns as u64) < first_seen_ns
+    }
+
     /// When the last packet came that is kept, in nanoseconds of `CLOCK_MONOTONIC`, to the
     /// kernel's tick, which takes so many.
     #[inline(always)]
@@ -68,7 +84,8 @@ impl RecentRest {
         self.told_ns + ticks as u64 * tick_ns as u64
     }
 
-    /// Hands out what was kept.
+    /// Hands out what was kept. [`RecentRest::end_taking`] is to follow, once it is where it
+    /// belongs.
     #[inline(always)]
     #[must_use]
     pub fn take(&mut self, place: &mut RecentFlow) -> [Cell; 2] {
@@ -76,6 +93,12 @@ impl RecentRest {
         (place.packets, place.bytes) = ([0; 2], [0; 2]);
         self.taken += 1;
         kept
+    }
+
+    /// Ends what [`RecentRest::take`] began.
+    #[inline(always)]
+    pub fn end_taking(&mut self) {
+        self.taken += 1;
     }
 
     /// Gives the place to a flow a packet of which was told at that time. What was kept

@@ -44,18 +44,21 @@ pub fn track(seen: &mut Seen, port: u16) {
     let Some(rest) = rest(number) else { return };
     if is_recent {
         add(flow, rest.take(recent));
+        rest.end_taking();
     }
     // What begins anew counts from here.
     follow(flow, packet, port, now_ns);
     if !is_kept {
         add_to(flow, packet.direction, seen.weight.cell);
     }
+    // The first packet of the tick may have come before the flow began.
+    let told_ns = now_ns.max(flow.first_seen_ns);
     let settled = !is_new || is_settled_now(packet, flow);
     match (settled && flow.is_steady(), is_recent) {
-        (true, true) => rest.renew(recent, tick, now_ns),
+        (true, true) => rest.renew(recent, tick, told_ns),
         (true, false) if !recent.is_busy(tick, tell_ticks) => {
             hand_over(recent, rest);
-            rest.give(recent, &packet.key, tick, now_ns);
+            rest.give(recent, &packet.key, tick, told_ns);
         }
         (false, true) => recent.expire(tick, tell_ticks),
         _ => {}
@@ -147,21 +150,26 @@ fn add_to(flow: &mut Flow, direction: u8, cell: Cell) {
 /// Takes a place from the flow that it is of.
 #[inline(always)]
 fn hand_over(recent: &mut RecentFlow, rest: &mut RecentRest) {
-    let seen_ns = rest.seen_ns(recent, TICK_NS.load());
-    let pending = rest.take(recent);
-    let packets = pending[0].packets + pending[1].packets;
-    if packets == 0 {
-        return;
-    }
-    match FLOWS.get_ptr_mut(&rest.key(recent)) {
-        Some(flow) => {
-            // SAFETY: as for any flow.
-            let flow = unsafe { &mut *flow };
-            flow.see(seen_ns);
-            add(flow, pending);
+    let tick_ns = TICK_NS.load();
+    let seen_ns = rest.seen_ns(recent, tick_ns);
+    let kept = rest.take(recent);
+    let packets = kept[0].packets + kept[1].packets;
+    if packets > 0 {
+        match FLOWS.get_ptr_mut(&rest.key(recent)) {
+            Some(flow) => {
+                // SAFETY: as for any flow.
+                let flow = unsafe { &mut *flow };
+                if RecentRest::is_over(seen_ns, flow.first_seen_ns, tick_ns) {
+                    count(|events| &mut events.failed, packets);
+                } else {
+                    flow.see(seen_ns);
+                    add(flow, kept);
+                }
+            }
+            None => count(|events| &mut events.failed, packets),
         }
-        None => count(|events| &mut events.failed, packets),
     }
+    rest.end_taking();
 }
 
 /// A flow that is not settled yet: known, or from now on.

@@ -17,13 +17,15 @@ use super::{clock, forward};
 use crate::maps::{HOST_ROUTES, PORT_BASE, PORT_CONFIGS};
 
 /// Whether a packet that came in by a port is for the stack that the port's bridge is in,
-/// and could pass that by.
+/// and could pass that by: from the interface itself, as bridges do not take others from
+/// just anybody.
 #[inline(always)]
 pub fn is_asked<P: Forward>(crossing: &Crossing, config: &PortConfig) -> bool {
     P::REWRITES
         && HOST_ROUTES.load() != 0
         && matches!(config.way(), Way::Redirect | Way::Peer)
         && crossing.tag() == 0
+        && crossing.is_from(config.mac)
         && crossing.is_for(host_mac(PORT_BASE.load() + u32::from(config.domain)))
 }
 

@@ -41,6 +41,7 @@ struct Candidate {
     hops: u8,
     longest: u32,
     family: Family,
+    class: u8,
 }
 
 /// A packet that comes in by an interface of a router: what is to be done to it, if that
@@ -61,7 +62,7 @@ pub fn ingress(packet: &impl Packet, ifindex: u32) -> Option<Replay> {
 /// Else it is noted, so that egress knows it.
 #[inline(always)]
 pub fn replay(packet: &impl Packet, seen: &mut Seen, port: u16, tag: u16) -> Option<Replay> {
-    let Candidate { hops, longest, family } = candidate(packet, seen, port, tag)?;
+    let Candidate { hops, longest, family, class } = candidate(packet, seen, port, tag)?;
     if hops < MIN_HOPS {
         return None;
     }
@@ -70,8 +71,8 @@ pub fn replay(packet: &impl Packet, seen: &mut Seen, port: u16, tag: u16) -> Opt
     if let Some(route) = ROUTES.get_ptr(key) {
         // SAFETY: an entry is replaced as a whole, and stays as long as a program runs
         // that found it, or until its place is given to another flow of the lab.
-        let Route { sighting, longest: most, macs } = unsafe { *route };
-        if sighting.age(tick) < PATH_TICKS.load() && longest <= most {
+        let Route { sighting, longest: most, macs, class: of, reserved: _ } = unsafe { *route };
+        if sighting.age(tick) < PATH_TICKS.load() && longest <= most && class == of {
             let hops = match family {
                 Family::Ipv4 => {
                     let [_, kind, high, low] = packet.load(HOPS_V4)?;
@@ -122,7 +123,7 @@ pub fn learn(
     to: u16,
     is_good: bool,
 ) -> Option<()> {
-    let Candidate { hops, longest, family: _ } = candidate(packet, seen, from, tag)?;
+    let Candidate { hops, longest, family: _, class } = candidate(packet, seen, from, tag)?;
     let key = &seen.flow.key;
     let tick = clock::tick();
     let handed = HANDED_PACKETS.get_ptr_mut(key.place(PLACES))?;
@@ -140,12 +141,13 @@ pub fn learn(
         return None;
     }
     let sighting = Sighting::new(to, tick);
-    let mut route = Route { sighting, longest, macs: packet.load(0)? };
+    let mut route = Route { sighting, longest, macs: packet.load(0)?, class, reserved: [0; 7] };
     if let Some(known) = ROUTES.get_ptr(key) {
         // SAFETY: as above.
         let known = unsafe { *known };
         let fresh = known.sighting.age(tick) < PATH_TICKS.load();
-        if fresh && known.macs == route.macs && known.sighting.port() == to {
+        let same = known.macs == route.macs && known.class == class;
+        if fresh && same && known.sighting.port() == to {
             route.longest = route.longest.max(known.longest);
         }
     }
@@ -164,5 +166,23 @@ fn candidate(packet: &impl Packet, seen: &mut Seen, port: u16, tag: u16) -> Opti
     let family = seen.flow.key.family();
     let offset = if matches!(family, Family::Ipv4) { HOPS_V4 } else { HOPS_V6 };
     let [hops] = packet.load(offset)?;
-    Some(Candidate { hops, longest: seen.longest(packet), family })
+    let class = route::class_of(packet.load(14)?);
+    if packet.segmentation().is_none() && !is_whole(packet, family)? {
+        return None;
+    }
+    Some(Candidate { hops, longest: seen.longest(packet), family, class })
+}
+
+/// Whether a packet is as long as it says: a stack drops what is shorter, and cuts off
+/// what is longer.
+#[inline(always)]
+fn is_whole(packet: &impl Packet, family: Family) -> Option<bool> {
+    /// What Ethernet and the header of IPv6 take.
+    const BEFORE_V6: u32 = 14 + 40;
+    let (offset, before) = match family {
+        Family::Ipv4 => (14 + 2, 14),
+        _ => (14 + 4, BEFORE_V6),
+    };
+    let length = u16::from_be_bytes(packet.load(offset)?);
+    Some(u32::from(length) + before == packet.frame_bytes())
 }

@@ -30,7 +30,9 @@ use crate::net::nsid::DeathWatch;
 use crate::net::offload::OffloadError;
 use crate::net::{NetNs, Netlink, NetlinkError};
 use crate::plan::{self, Filtering, Offloading, PlanError, Replacement, Settings, Step};
-use crate::state::{Datapath, Far, Key, NetnsProgress, Object, Objects, Place, State};
+use crate::state::{
+    Datapath, Far, HookPoint, Key, NetnsProgress, Object, Objects, Place, Port, State,
+};
 use crate::store::{Store, StoreError};
 
 use execute::Handles;
@@ -407,8 +409,20 @@ fn restorable(before: &State, now: &State, adopted: &HashMap<Name, NetNs>) -> Ob
                     veth.near.is_some() && inside(&veth.id) && far
                 }
                 Object::Datapath(datapath) => datapath.object == OBJECT_DIGEST,
-                Object::Hook(hook) => hook.current && has(Key::Datapath),
-                Object::Port(_) => has(Key::Datapath),
+                // Of two one of which was to take over from the other, one is enough.
+                Object::Hook(hook) => {
+                    let both = hook.point.is_xdp()
+                        && is_handed_over(before, hook.device.number)
+                        && has(Key::Hook(hook.id.clone(), HookPoint::TcIngress));
+                    hook.current && has(Key::Datapath) && !both
+                }
+                Object::Port(port) => {
+                    if has(Key::Datapath) {
+                        let port = Port { handed_over: false, ..port.clone() };
+                        kept.insert(key.clone(), Object::Port(port));
+                    }
+                    false
+                }
                 Object::Address(address) => address.ours,
                 Object::Folder(_)
                 | Object::Offloads(_)
@@ -482,4 +496,8 @@ fn host_socket() -> Result<Netlink, ApplyError> {
         what: "the host's links".to_owned(),
         source: Box::new(error.into()),
     })
+}
+
+fn is_handed_over(state: &State, number: u16) -> bool {
+    matches!(state.objects.get(&Key::Port(number)), Some(Object::Port(port)) if port.handed_over)
 }

@@ -133,15 +133,15 @@ impl Ports {
     }
 
     /// Tells the programs that a port's packets meet them at two hooks from now on, or no
-    /// more. Returns whether that is news.
-    pub fn hand_over(&mut self, number: u16, is: bool) -> Result<bool, DatapathError> {
+    /// more.
+    pub fn hand_over(&mut self, number: u16, is: bool) -> Result<(), DatapathError> {
         let config = self.configs.get(&number.into(), 0);
         let config = config.map_err(map_error("read", PORT_CONFIGS))?;
         if config.is_handed_over() == is {
-            return Ok(false);
+            return Ok(());
         }
         let set = self.configs.set(number.into(), config.handed_over(is), 0);
-        set.map_err(map_error("write", PORT_CONFIGS)).map(|()| true)
+        set.map_err(map_error("write", PORT_CONFIGS))
     }
 
     /// Forgets a port and all that was counted of it. What says that there is one

@@ -1,6 +1,7 @@
 //! What processors have counted of flows and not told yet.
 
 use std::collections::HashMap;
+use std::fs;
 use std::ptr::{NonNull, null_mut};
 use std::sync::LazyLock;
 use std::sync::atomic::{Ordering, fence};
@@ -9,7 +10,6 @@ use std::time::Duration;
 use aya::Pod;
 use aya::maps::{MapData, MapError};
 use aya::sys::SyscallError;
-use aya::util::nr_cpus;
 use nsbpf_common::flow::{Flow, FlowKey, RecentFlow, RecentRest};
 use nsbpf_common::stats::Cell;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -25,6 +25,9 @@ use crate::store::Store;
 /// seen in use from time to time, to stay where others want its room.
 pub(super) const TELL_AGE: Duration = Duration::from_secs(1);
 
+/// How often a place is read that changes all the time.
+const TIMES: usize = 8;
+
 /// What the places of all processors may take, in bytes: with more processors each has
 /// fewer, and fewer flows.
 const MAX_BYTES: usize = 16 << 20;
@@ -32,9 +35,12 @@ const PLACE_BYTES: usize = size_of::<RecentFlow>() + size_of::<RecentRest>();
 /// Places that a processor has at least.
 const MIN_PLACES: u32 = 256;
 
-/// Processors that there could be.
-static PROCESSORS: LazyLock<u32> =
-    LazyLock::new(|| nr_cpus().ok().and_then(|count| count.try_into().ok()).unwrap_or(1));
+/// The numbers that processors could have: there may be gaps between them.
+static PROCESSORS: LazyLock<u32> = LazyLock::new(|| {
+    let possible = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = possible.trim().rsplit([',', '-']).next().and_then(|last| last.parse().ok());
+    last.map_or(1, |last: u32| last.saturating_add(1))
+});
 
 /// Places for each processor: one a flow, if there is room.
 pub(super) fn places(datapath: &Datapath) -> u32 {
@@ -126,10 +132,10 @@ impl RecentFlows {
         Kept(kept)
     }
 
-    /// A place, if something is kept there. One that is given to another flow in this very
-    /// moment is read once more.
+    /// A place, if something is kept there, or is just being taken. One that is given to
+    /// another flow in this very moment is read once more.
     fn at(&self, number: usize) -> Option<(FlowKey, Place)> {
-        loop {
+        for _ in 0..TIMES {
             let rest = self.rests.at(number);
             fence(Ordering::Acquire);
             let place = self.places.at(number);
@@ -138,9 +144,10 @@ impl RecentFlows {
                 continue;
             }
             let kept = place.kept();
-            let is_empty = kept == [Cell::default(); 2];
+            let is_empty = kept == [Cell::default(); 2] && !rest.is_being_taken();
             return (!is_empty).then(|| (rest.key(&place), Place { number, kept, rest }));
         }
+        None
     }
 
     /// A flow whose entry was read after that look, with what was kept of it then; `None`
@@ -149,10 +156,15 @@ impl RecentFlows {
         let mut flow = *flow;
         for Place { number, kept, rest: then } in look.0.get(key).into_iter().flatten() {
             let (place, rest) = (self.places.at(*number), self.rests.at(*number));
-            if rest.key(&place) != *key || !rest.goes_on_from(then) {
+            if rest.key(&place) != *key || !rest.goes_on_from(then) || then.is_being_taken() {
                 return None;
             }
-            flow.see(rest.seen_ns(&place, tick::nanoseconds()));
+            let tick_ns = tick::nanoseconds();
+            let seen_ns = rest.seen_ns(&place, tick_ns);
+            if RecentRest::is_over(seen_ns, flow.first_seen_ns, tick_ns) {
+                continue;
+            }
+            flow.see(seen_ns);
             for (direction, cell) in flow.directions.iter_mut().zip(kept) {
                 direction.packets += cell.packets;
                 direction.bytes += cell.bytes;

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::Step;
-use crate::state::{Hook, HookPoint, Key, Object, Objects, State};
+use crate::state::{Far, Hook, HookPoint, Key, Object, Objects, State, Veth};
 
 /// Whether a hook that goes stays until another has taken over from it: tc from XDP, or
 /// XDP from tc.
 ///
-/// Not if the same counters do not go on, and not if the device changes too: XDP bounds
-/// its MTU.
+/// Not if the same counters do not go on, and not if the device takes longer packets then:
+/// XDP bounds that.
 pub(super) fn retires(hook: &Hook, wanted: &Objects, state: &State, gone: &BTreeSet<Key>) -> bool {
     let Hook { id, device, point, .. } = hook;
     let others: &[HookPoint] = match point {
@@ -25,7 +25,21 @@ pub(super) fn retires(hook: &Hook, wanted: &Objects, state: &State, gone: &BTree
     let link = Key::from(device.link.clone());
     !gone.contains(&Key::Datapath)
         && others.iter().any(takes_over)
-        && (!point.is_xdp() || wanted.get(&link) == state.objects.get(&link))
+        && (!point.is_xdp() || mtu(wanted, &link) <= mtu(&state.objects, &link))
+}
+
+/// What the longer-winded end of a pair takes.
+fn mtu(objects: &Objects, link: &Key) -> Option<u32> {
+    match objects.get(link)? {
+        Object::Veth(Veth { near, far, .. }) => {
+            let far = match far {
+                Far::Port(port) => &port.end,
+                Far::Peer(peer) => &peer.end,
+            };
+            near.iter().chain([far]).map(|end| end.mtu).max()
+        }
+        _ => None,
+    }
 }
 
 /// Numbers of the ports whose packets meet two hooks while the steps are done.

@@ -51,6 +51,18 @@ const XDP_PASS: u32 = 2;
 const PORTS: u16 = 2;
 /// Flows, paths and stations that they have room for.
 const FLOWS: u32 = 1 << 10;
+/// Where fields of the kernel's structures are.
+const KERNEL_OFFSETS: [&str; 9] = [
+    "NFCT_OFFSET",
+    "DEV_OFFSET",
+    "QDISC_OFFSET",
+    "ENQUEUE_OFFSET",
+    "NET_OFFSET",
+    "HOOKS_V4_OFFSET",
+    "HOOKS_V6_OFFSET",
+    "FIRST_HOOK_OFFSET",
+    "PRIORITY_OFFSET",
+];
 /// For how long paths and stations are known: as long as a test runs.
 const TICKS: u32 = 1 << 20;
 
@@ -97,7 +109,14 @@ fn load(switches: &Switches) -> Result<Ebpf, Failed> {
     let [guard, direct_links, fast_paths, host_routes, flows] =
         [guard, direct_links, fast_paths, host_routes, flows].map(|on| u8::from(*on));
     let table_ports = if *large { 0 } else { PORTS };
-    let mut ebpf = EbpfLoader::new()
+    // Where the kernel tells what routes are not learned past: to the verifier any place is
+    // as good.
+    let offset = if host_routes == 0 { 0_u32 } else { 64 };
+    let mut loader = EbpfLoader::new();
+    for of in KERNEL_OFFSETS {
+        loader.override_global(of, &offset, true);
+    }
+    let mut ebpf = loader
         .override_global("PORT_BASE", port_base, true)
         .override_global("GUARD", &guard, true)
         .override_global("DIRECT_LINKS", &direct_links, true)

@@ -3,13 +3,14 @@
 
 use std::io::Read;
 use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nsbpf::net::NetNs;
 use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;
-use nsbpf_common::stats::Class;
+use nsbpf_common::stats::{Class, Way};
 
 use crate::Test;
 use crate::command::ran;
@@ -23,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("routed::a_route_that_others_change_takes_hold", changed),
     ("routed::who_forbids_forwarding_is_heard", forbidden),
     ("routed::fast_paths_are_shown_and_set", verb),
+    ("routed::each_crossing_counts_once_while_the_way_changes", changing),
 ];
 
 const ROUTER: &str = include_str!("../../../labs/05-router.yaml");
@@ -311,5 +313,59 @@ fn verb() -> Result<(), Failed> {
     assert_eq!(none.code.take(), Some(2), "{}", none.err);
     assert!(none.err.contains("did you mean `left/eth0`?"), "{}", none.err);
     ran(&["down", "router"]);
+    Ok(())
+}
+
+/// While XDP and tc take over from each other at all ports, what one port's XDP has seen
+/// comes to the tc hooks of others: by the router's fast path, and by its stack.
+fn changing() -> Result<(), Failed> {
+    const CROSSINGS: [[&str; 2]; 4] = [
+        ["left/eth0", "router/left"],
+        ["router/right", "right/eth0"],
+        ["right/eth0", "router/right"],
+        ["router/left", "left/eth0"],
+    ];
+    let ground = Ground::new(V4);
+    let lab = lab(ROUTER);
+    for socket in [&ground.left, &ground.right] {
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // A datagram may be lost while a device learns to poll, or forgets it.
+        for (from, to) in [(&ground.left, &ground.right), (&ground.right, &ground.left)] {
+            let done = &done;
+            scope.spawn(move || {
+                let mut buffer = [0; 200];
+                while !done.load(Ordering::Relaxed) {
+                    let _ = from.send(&[0x6e; 100]);
+                    let _ = to.recv(&mut buffer);
+                }
+            });
+        }
+        let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for way in [Way::Xdp, Way::Peer].into_iter().cycle().take(8) {
+                let settings = Settings { fastpath: Some(way), ..settings(IngressHook::Tc) };
+                ground.up.converge_with(&lab, &settings);
+            }
+        }));
+        // Else the others would never end.
+        done.store(true, Ordering::Relaxed);
+        changed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    let deadline = Instant::now() + AGE;
+    loop {
+        let stats = ground.up.stats();
+        let udp = CROSSINGS.map(|[from, to]| {
+            [stats[from].tx, stats[to].rx].map(|direction| direction[Class::Ipv4Udp].packets)
+        });
+        if udp.iter().all(|[left, entered]| left == entered) {
+            assert!(udp.iter().all(|[left, _]| *left > PACKETS), "{udp:?}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "left and entered: {udp:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ground.down();
     Ok(())
 }

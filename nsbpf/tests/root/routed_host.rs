@@ -24,7 +24,7 @@ use crate::routed::{
     next_frame, packet_socket,
 };
 use crate::truth::{self, Wire, grown, gso_is_exact, set_option, tcp_is_exact};
-use crate::world::{ip, netns, tc};
+use crate::world::{ip, mac_of, netns, tc};
 
 const RULE: &str = "routed_host::a_rule_that_others_add_takes_hold";
 
@@ -387,16 +387,21 @@ fn other_port() -> Result<(), Failed> {
     frame[40..42].fill(0);
     let [left, other] = ["left", "other"].map(|name| netns(name).run(Wire::new));
     let (left, other) = (left??, other??);
-    let by_stack = |wire: &Wire| -> Result<u64, Failed> {
+    let by_stack = |(wire, frame): (&Wire, &[u8])| -> Result<u64, Failed> {
         let before = forwarded_here(V4);
-        wire.send(&frame)?;
+        wire.send(frame)?;
         assert_eq!(ground.right.recv(&mut [0; PAYLOAD])?, PAYLOAD);
         Ok(forwarded_here(V4) - before)
     };
     datapath::forget_paths(&ground.up.store)?;
-    let asked = [&left, &left, &other, &other, &left].map(by_stack);
+    let mut others = frame.clone();
+    others[6..12].copy_from_slice(&mac_of("other", "eth0"));
+    let (of_left, of_other) = ((&left, frame.as_slice()), (&other, others.as_slice()));
+    // By its own address; what bears somebody else's is none of the bridge's interfaces'.
+    let liar = (&other, frame.as_slice());
+    let asked = [of_left, of_left, of_other, of_other, of_left, liar, liar].map(by_stack);
     let asked = asked.into_iter().collect::<Result<Vec<_>, _>>()?;
-    assert_eq!(asked, [1, 0, 1, 0, 0]);
+    assert_eq!(asked, [1, 0, 1, 0, 0, 1, 1]);
     drop((left, other));
     ground.down();
     Ok(())

@@ -237,9 +237,14 @@ fn stats() -> Result<(), Failed> {
         (&near["interface"], &far["interface"]),
         (&"vnet0/eth0".into(), &"vnet1/eth0".into())
     );
-    // Twenty requests and twenty replies of 98 bytes: the kernel's own IPv4 is none.
+    // Twenty requests and twenty replies of 98 bytes. The bridge itself may tell its ports
+    // meanwhile that it listens to other bridges (`br_ip4_multicast_join_snoopers`): 54.
+    let number = |tally: &Value, what: &str| tally[what].as_u64().expect("a number");
     for (one, other) in [(&near["tx"], &far["rx"]), (&far["tx"], &near["rx"])] {
-        assert_eq!((&one["ipv4"]["packets"], &one["ipv4"]), (&20.into(), &other["ipv4"]));
+        assert_eq!(one["ipv4"]["packets"], 20);
+        let more = number(&other["ipv4"], "packets") - 20;
+        let bytes = number(&other["ipv4"], "bytes") - number(&one["ipv4"], "bytes");
+        assert!(more <= 2 && bytes == 54 * more, "{one}, {other}");
         assert_eq!(one["packets_per_second"], Value::Null);
     }
     assert!(ran(&["stats", "quickstart"]).contains("quickstart (tx/rx by family)"));

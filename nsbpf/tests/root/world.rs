@@ -99,3 +99,12 @@ pub(crate) fn udp(namespace: &NetNs, address: IpAddr) -> UdpSocket {
         .and_then(|socket| socket)
         .expect("bind a UDP socket")
 }
+
+/// The MAC address of an interface in a namespace.
+pub(crate) fn mac_of(namespace: &str, interface: &str) -> [u8; 6] {
+    let shown = ip_json(&["-netns", namespace, "link", "show", interface]);
+    let text = shown[0]["address"].as_str().expect("an address");
+    let octets: Result<Vec<u8>, _> =
+        text.split(':').map(|octet| u8::from_str_radix(octet, 16)).collect();
+    octets.ok().and_then(|octets| octets.try_into().ok()).expect("six octets")
+}

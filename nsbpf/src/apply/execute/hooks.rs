@@ -231,7 +231,8 @@ impl Executor<'_> {
             let Step::Add(Object::Hook(Hook { device, point, .. })) = step else { continue };
             if self.handed_over.contains(&device.number) && point.is_ingress() {
                 let told = self.ports(step)?.hand_over(device.number, true);
-                any |= told.map_err(|error| failed(step, error))?;
+                told.map_err(|error| failed(step, error))?;
+                any = true;
             }
         }
         if any {

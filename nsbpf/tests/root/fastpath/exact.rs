@@ -15,7 +15,7 @@ use crate::exact::{agrees_with_the_kernel, every_kind, jumbo, wide};
 use crate::truth::{
     Ground, LAB, TAG, V4, V6, gso_is_exact, tags_are_exact, tcp_is_exact, udp_is_exact,
 };
-use crate::world::{ip_json, reaches};
+use crate::world::{mac_of, reaches};
 
 pub(crate) const TESTS: &[Test] = &[
     ("fastpath::exact::every_kind_by_the_bridge", || plain(LAB, Way::Bridge, every_kind)),
@@ -89,7 +89,7 @@ fn segments(ground: &Ground) -> Result<(), Failed> {
 }
 
 fn tags(ground: &Ground) -> Result<(), Failed> {
-    let mac = mac_of_b()?;
+    let mac = mac_of_b();
     tags_are_exact(ground, mac, &[])?;
     tags_are_exact(ground, mac, &[TAG])
 }
@@ -98,7 +98,7 @@ fn tags(ground: &Ground) -> Result<(), Failed> {
 /// stations go that way.
 fn passed_by(way: Way) -> Result<(), Failed> {
     let ground = Ground::with(LAB, &by(way));
-    let mac = mac_of_b()?;
+    let mac = mac_of_b();
     tags_are_exact(&ground, mac, &[])?;
     let before = ground.read()[0].tx;
     // The first beside the frame, the second in it.
@@ -110,13 +110,9 @@ fn passed_by(way: Way) -> Result<(), Failed> {
     Ok(())
 }
 
-fn mac_of_b() -> Result<[u8; 6], Failed> {
+fn mac_of_b() -> [u8; 6] {
     assert!(reaches("a", "10.0.0.2"));
-    let mac = ip_json(&["-netns", "b", "link", "show", "eth0"])[0]["address"].clone();
-    let octets = mac.as_str().expect("an address").split(':');
-    let octets: Vec<u8> =
-        octets.map(|octet| u8::from_str_radix(octet, 16)).collect::<Result<_, _>>()?;
-    Ok(octets.try_into().expect("six octets"))
+    mac_of("b", "eth0")
 }
 
 /// Fails unless nearly all that could take that way did, none took another, and the
