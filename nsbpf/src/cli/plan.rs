@@ -39,6 +39,7 @@ struct StepReport {
 
 impl Plan {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        self.settings.check()?;
         let lab = lab_file::read(&self.lab)?;
         privilege::prepare()?;
         let store = Store::new(&lab.name);

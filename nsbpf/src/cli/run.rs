@@ -59,6 +59,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        self.settings.check()?;
         let (lab, source) = match &self.lab {
             Some(file) => lab_file::read_with_source(file)?,
             None => (Lab::parse(QUICKSTART, "labs/quickstart.yaml")?, QUICKSTART.to_owned()),

@@ -88,28 +88,32 @@ impl SettingsArgs {
         self.kernel_log || log::log_enabled!(log::Level::Debug)
     }
 
+    /// Refuses what contradicts itself, before anything is touched.
+    pub(super) fn check(&self) -> Result<(), Usage> {
+        if let (None, Some(way)) = (self.ingress(), self.fastpath)
+            && way != Way::Bridge
+        {
+            return Err(Usage(format!(
+                "`--hook none` attaches no programs, and `--fastpath {}` needs them: leave one of both out",
+                way.name()
+            )));
+        }
+        Ok(())
+    }
+
     /// What is meant for that lab: how to attach may have to be found out.
     ///
     /// # Errors
-    /// It contradicts itself, or this kernel knows no such way.
-    pub(super) fn settings(&self, store: &Store) -> anyhow::Result<Settings> {
+    /// This kernel knows no such way.
+    pub(super) fn settings(&self, store: &Store) -> Result<Settings, Unsupported> {
         let ingress = self.ingress();
-        if let (None, Some(way)) = (ingress, self.fastpath)
-            && way != Way::Bridge
-        {
-            let why = format!(
-                "`--hook none` attaches no programs, and `--fastpath {}` needs them: leave one of both out",
-                way.name()
-            );
-            return Err(Usage(why).into());
-        }
         let wish = match self.attach {
             AttachArg::Auto => Wish::Any,
             AttachArg::Clsact => Wish::Only(Attach::Clsact),
             AttachArg::Tcx => Wish::Only(Attach::Tcx),
         };
         let attach = match ingress {
-            Some(_) => apply::choose_way(store, wish).map_err(Unsupported::from)?,
+            Some(_) => apply::choose_way(store, wish)?,
             None => Attach::default(),
         };
         Ok(Settings {

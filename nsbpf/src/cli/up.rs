@@ -23,11 +23,18 @@ pub(super) struct Up {
 
 impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        self.settings.check()?;
         let (lab, source) = lab_file::read_with_source(&self.lab)?;
         let store = Store::new(&lab.name);
         privilege::prepare_for(&store, self.settings.hooks(&lab).as_ref())?;
         let lock = store.lock_in_turn()?;
-        let settings = self.settings.settings(&store)?;
+        let settings = match self.settings.settings(&store) {
+            Ok(settings) => settings,
+            Err(error) => {
+                lock.retire();
+                return Err(error.into());
+            }
+        };
         let name = lab.name.clone();
         let what = size(&lab);
         let converged = interruptible(move |wish_to_stop| {
