@@ -97,18 +97,14 @@ impl Crossing {
     #[inline(always)]
     #[must_use]
     pub fn is_for(&self, mac: [u8; 6]) -> bool {
-        let [first, second, third, fourth, fifth, sixth] = mac;
-        let whole = [0, 0, first, second, third, fourth, fifth, sixth];
-        self.to >> 16 == u64::from_be_bytes(whole)
+        self.to >> 16 == whole(mac)
     }
 
     /// Whether that MAC address sent it.
     #[inline(always)]
     #[must_use]
     pub fn is_from(&self, mac: [u8; 6]) -> bool {
-        let [first, second, third, fourth, fifth, sixth] = mac;
-        let whole = [0, 0, first, second, third, fourth, fifth, sixth];
-        self.from >> 16 == u64::from_be_bytes(whole)
+        self.from >> 16 == whole(mac)
     }
 
     /// Where to note something of it, among so many places.
@@ -239,6 +235,12 @@ impl Passages {
     pub fn at(&mut self, crossing: &Crossing) -> Option<&mut Passage> {
         self.0.get_mut(unknown(crossing.place(PLACES) as usize))
     }
+}
+
+/// A MAC address as a number.
+#[inline(always)]
+const fn whole([first, second, third, fourth, fifth, sixth]: [u8; 6]) -> u64 {
+    u64::from_be_bytes([0, 0, first, second, third, fourth, fifth, sixth])
 }
 
 #[inline(always)]

@@ -338,7 +338,7 @@ impl Flow {
 
     /// Follows a TCP connection: a packet with these flags went in a direction.
     #[inline(always)]
-    pub fn follow(&mut self, direction: u8, flags: u8, now_ns: impl FnOnce() -> u64) {
+    pub fn follow(&mut self, direction: u8, flags: u8, now_ns: u64) {
         use tcp_flag::{ACK, FIN, RST, SYN};
         const SYN_SENT: u8 = TcpState::SynSent as u8;
         const SYN_RECEIVED: u8 = TcpState::SynReceived as u8;
@@ -353,7 +353,7 @@ impl Flow {
             (both, SYN_SENT) if both == SYN | ACK && !initiator => self.tcp_state = SYN_RECEIVED,
             (ACK, SYN_RECEIVED) if initiator => {
                 self.tcp_state = TcpState::Established as u8;
-                let took = now_ns().saturating_sub(self.first_seen_ns);
+                let took = now_ns.saturating_sub(self.first_seen_ns);
                 self.handshake_ns = u32::try_from(took).unwrap_or(u32::MAX);
             }
             _ => {}

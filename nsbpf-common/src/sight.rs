@@ -69,11 +69,9 @@ pub struct Seen {
     pub tag: u16,
     is_parsed: u8,
     reserved: [u8; 3],
-    tick: u64,
-    now_ns: u64,
 }
 
-abi!(Seen, size = 128, align = 8);
+abi!(Seen, size = 112, align = 8);
 
 impl Seen {
     /// Of a packet that was not looked at.
@@ -86,8 +84,6 @@ impl Seen {
         tag: 0,
         is_parsed: 0,
         reserved: [0; 3],
-        tick: 0,
-        now_ns: 0,
     };
 
     /// Looks at a packet: at its first bytes, or if those do not tell, at all of its
@@ -134,15 +130,6 @@ impl Seen {
         self.flow.place_in(domain, tag);
         reread(self);
         plain
-    }
-
-    /// What time it was when the first packet of a tick came.
-    #[inline(always)]
-    pub fn coarse_ns(&mut self, tick: u64, now_ns: impl FnOnce() -> u64) -> u64 {
-        if self.tick != tick {
-            (self.tick, self.now_ns) = (tick, now_ns());
-        }
-        self.now_ns
     }
 
     /// Parses the headers, up to the transport header; that too where the packet will

@@ -137,7 +137,7 @@ fn flow(packets: &[(u8, u8, u64)]) -> Flow {
     flow.begin(packets[0].0, packets[0].2);
     for (direction, flags, now_ns) in packets {
         flow.directions[usize::from(*direction)].packets += 1;
-        flow.follow(*direction, *flags, || *now_ns);
+        flow.follow(*direction, *flags, *now_ns);
     }
     flow
 }

@@ -20,16 +20,15 @@ use crate::maps::{
 
 /// Counts a packet that came in by a port in its flow, which begins if there is none.
 #[inline(always)]
-pub fn track(seen: &mut Seen, port: u16) {
-    let Seen { flow: packet, weight, .. } = &*seen;
+pub fn track(seen: &Seen, port: u16) {
+    let Seen { flow: packet, weight, .. } = seen;
     if !packet.has_flow() {
         return;
     }
     let number = recent_number(&packet.key);
     let Some(recent) = recent(number) else { return };
-    let now = clock::tick();
     #[expect(clippy::cast_possible_truncation, reason = "compared only")]
-    let (tick, tell_ticks) = (now as u32, TELL_TICKS.load());
+    let (tick, tell_ticks) = (clock::tick() as u32, TELL_TICKS.load());
     let is_recent = recent.is_of(&packet.key, || rest(number).map(|rest| &*rest));
     let is_kept = is_recent && packet.is_plain();
     if is_kept {
@@ -38,10 +37,9 @@ pub fn track(seen: &mut Seen, port: u16) {
             return;
         }
     }
-    let now_ns = seen.coarse_ns(now, clock::now_ns);
-    let packet = &seen.flow;
     let Some((flow, is_new)) = find(packet) else { return };
     let Some(rest) = rest(number) else { return };
+    let now_ns = clock::now_ns();
     if is_recent {
         add(flow, rest.take(recent));
         rest.end_taking();
@@ -49,16 +47,14 @@ pub fn track(seen: &mut Seen, port: u16) {
     // What begins anew counts from here.
     follow(flow, packet, port, now_ns);
     if !is_kept {
-        add_to(flow, packet.direction, seen.weight.cell);
+        add_to(flow, packet.direction, weight.cell);
     }
-    // The first packet of the tick may have come before the flow began.
-    let told_ns = now_ns.max(flow.first_seen_ns);
     let settled = !is_new || is_settled_now(packet, flow);
     match (settled && flow.is_steady(), is_recent) {
-        (true, true) => rest.renew(recent, tick, told_ns),
+        (true, true) => rest.renew(recent, tick, now_ns),
         (true, false) if !recent.is_busy(tick, tell_ticks) => {
             hand_over(recent, rest);
-            rest.give(recent, &packet.key, tick, told_ns);
+            rest.give(recent, &packet.key, tick, now_ns);
         }
         (false, true) => recent.expire(tick, tell_ticks),
         _ => {}
@@ -105,7 +101,7 @@ fn find(packet: &FlowPacket) -> Option<(&'static mut Flow, bool)> {
 fn follow(flow: &mut Flow, packet: &FlowPacket, port: u16, now_ns: u64) {
     let is_tcp = packet.key.protocol() == protocol::TCP;
     if is_tcp && flow.begins_anew(packet.tcp_flags) {
-        flow.begin(packet.direction, clock::now_ns());
+        flow.begin(packet.direction, now_ns);
     }
     if let Some(direction) = flow.directions.get_mut(usize::from(packet.direction))
         && direction.port != port
@@ -114,7 +110,7 @@ fn follow(flow: &mut Flow, packet: &FlowPacket, port: u16, now_ns: u64) {
     }
     flow.see(now_ns);
     if is_tcp {
-        flow.follow(packet.direction, packet.tcp_flags, clock::now_ns);
+        flow.follow(packet.direction, packet.tcp_flags, now_ns);
     }
 }
 
