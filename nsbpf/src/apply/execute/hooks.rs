@@ -23,7 +23,7 @@ use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::{ApplyError, Cause};
 use crate::datapath::{self, HeldLink, Programs};
 use crate::net::filter::{self, TcHook};
-use crate::net::{self, NetNs, link};
+use crate::net::{NetNs, in_flight, link};
 use crate::plan::Step;
 use crate::state::{Attach, Datapath, Device, Hook, HookPoint, Key, Object, Place, Port};
 
@@ -236,7 +236,7 @@ impl Executor<'_> {
             }
         }
         if any {
-            net::rcu::wait_for_packets();
+            in_flight::wait();
         }
         Ok(())
     }
@@ -244,9 +244,9 @@ impl Executor<'_> {
     /// Takes hooks away from which others have taken over.
     pub(super) fn retire(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         // What has not met the one yet that takes over is still to meet the other.
-        net::rcu::wait_for_packets();
+        in_flight::wait();
         self.detach(steps)?;
-        net::rcu::wait_for_packets();
+        in_flight::wait();
         for step in steps {
             let Step::Retire(Hook { device, .. }) = step else { continue };
             let told = self.ports(step)?.hand_over(device.number, false);

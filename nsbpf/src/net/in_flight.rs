@@ -8,7 +8,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 
 /// No packet waits for its processor longer.
 const LONG: Duration = Duration::from_millis(50);
-/// The column of `/proc/net/softnet_stat` with the packets that wait for a processor, in
+/// The column of `softnet_stat` with the packets that wait for a processor, in
 /// hexadecimal (`softnet_seq_show`, Linux 6.18; since 5.10).
 const BACKLOG: usize = 11;
 
@@ -16,7 +16,7 @@ const BACKLOG: usize = 11;
 /// processor takes it from one to the other with bottom halves off, which the kernel's RCU
 /// waits for, and `membarrier` for that; but for those that wait in its backlog, where a
 /// veth end puts them that receives without NAPI (`netif_rx`).
-pub fn wait_for_packets() {
+pub fn wait() {
     let deadline = Instant::now() + LONG;
     let mut waiting = backlogs();
     while waiting.contains(&true) && Instant::now() < deadline {
@@ -33,7 +33,7 @@ pub fn wait_for_packets() {
 
 /// Whether packets wait for each processor.
 fn backlogs() -> Vec<bool> {
-    let all = fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
+    let all = fs::read_to_string("/proc/thread-self/net/softnet_stat").unwrap_or_default();
     let waits = |line: &str| {
         let length = line.split_ascii_whitespace().nth(BACKLOG);
         length.is_some_and(|length| length.bytes().any(|digit| digit != b'0'))
