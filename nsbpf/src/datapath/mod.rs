@@ -13,6 +13,7 @@ mod inspect;
 mod link;
 mod load;
 mod log;
+mod mapped;
 mod pairs;
 mod paths;
 mod ports;
