@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::testbed::Side;
 use super::{BenchError, io_error};
@@ -10,7 +10,7 @@ use crate::datapath::{AttachedSink, Sink};
 use crate::net::traffic;
 
 /// What the receiving namespace does with frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum End {
     /// An XDP program drops them: what is measured is the way there alone.

@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::arrivals::End;
 use super::mode::{BRIDGE, WIRE};
 use super::report::{PathReport, Report, SCHEMA};
 use super::statistics::Summary;
@@ -21,32 +22,27 @@ const BETWEEN_RUNS: f64 = 0.05;
 
 /// What of an older report is compared.
 #[derive(Debug, Deserialize)]
-pub struct Old {
+pub struct EarlierReport {
     schema: u32,
     flows: u16,
     frame_bytes: usize,
-    environment: OldEnvironment,
-    paths: Vec<OldPath>,
+    environment: EarlierEnvironment,
+    paths: Vec<EarlierPath>,
 }
 
 #[derive(Debug, Deserialize)]
-struct OldEnvironment {
+struct EarlierEnvironment {
     kernel: String,
     processor: String,
     object: String,
 }
 
 #[derive(Debug, Deserialize)]
-struct OldPath {
+struct EarlierPath {
     mode: String,
-    end: String,
-    of_bridge: Option<OldSummary>,
-    of_wire: Option<OldSummary>,
-}
-
-#[derive(Debug, Deserialize)]
-struct OldSummary {
-    samples: Vec<f64>,
+    end: End,
+    of_bridge: Option<Summary>,
+    of_wire: Option<Summary>,
 }
 
 /// Why a file is nothing to compare with.
@@ -70,7 +66,7 @@ pub enum CompareError {
     },
 }
 
-impl Old {
+impl EarlierReport {
     /// Reads a report, to be compared with one of so many flows.
     ///
     /// # Errors
@@ -112,8 +108,8 @@ pub struct Comparison {
 impl Comparison {
     /// Of a report with an older one.
     #[must_use]
-    pub fn of(report: &Report, old: &Old) -> Self {
-        let OldEnvironment { kernel, processor, object } = &old.environment;
+    pub fn of(report: &Report, old: &EarlierReport) -> Self {
+        let EarlierEnvironment { kernel, processor, object } = &old.environment;
         let object = object.get(..12).unwrap_or(object);
         let rows = report.paths.iter().filter_map(|path| Row::of(path, old));
         Self {
@@ -130,20 +126,19 @@ impl Comparison {
 }
 
 impl Row {
-    fn of(path: &PathReport, old: &Old) -> Option<Self> {
+    fn of(path: &PathReport, old: &EarlierReport) -> Option<Self> {
         if path.mode == WIRE {
             return None;
         }
-        let end = serde_json::to_value(path.end).ok()?;
-        let old = old.paths.iter().find(|old| old.mode == path.mode && end == old.end.as_str())?;
+        let same = |old: &&EarlierPath| old.mode == path.mode && old.end == path.end;
+        let old = old.paths.iter().find(same)?;
         // The bridge itself is compared with the wire.
         let (reference, new, old) = if path.mode == BRIDGE {
             ("wire", &path.of_wire, &old.of_wire)
         } else {
             ("bridge", &path.of_bridge, &old.of_bridge)
         };
-        let new = new.clone()?;
-        let old = Summary::of(old.as_ref()?.samples.clone())?;
+        let (new, old) = (new.clone()?, old.clone()?);
         let change = change(&old, &new);
         Some(Self {
             what: format!("{}, {}, of {reference}", path.mode, path.end),
@@ -214,16 +209,16 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_refused() {
-        assert!(matches!(Old::read("{}", 1), Err(CompareError::NoReport(_))));
+        assert!(matches!(EarlierReport::read("{}", 1), Err(CompareError::NoReport(_))));
         let report = |schema: u32, flows: u16| {
             format!(
                 r#"{{"schema": {schema}, "flows": {flows}, "frame_bytes": 64, "paths": [],
                     "environment": {{"kernel": "", "processor": "", "object": ""}}}}"#
             )
         };
-        assert!(matches!(Old::read(&report(1, 1), 1), Err(CompareError::Schema(1))));
-        let other = Old::read(&report(SCHEMA, 7), 1);
+        assert!(matches!(EarlierReport::read(&report(1, 1), 1), Err(CompareError::Schema(1))));
+        let other = EarlierReport::read(&report(SCHEMA, 7), 1);
         assert!(matches!(other, Err(CompareError::Frames { flows: 7, .. })));
-        assert!(Old::read(&report(SCHEMA, 1), 1).is_ok());
+        assert!(EarlierReport::read(&report(SCHEMA, 1), 1).is_ok());
     }
 }

@@ -53,7 +53,7 @@ use crate::lab::LabError;
 use crate::net::NetlinkError;
 use crate::store::StoreError;
 
-pub use compare::{CompareError, Comparison, Old};
+pub use compare::{CompareError, Comparison, EarlierReport};
 pub use environment::Environment;
 pub use processor::Processors;
 pub use report::{

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::privilege;
 use super::say::say;
-use crate::bench::{self, Comparison, MAX_FLOWS, MAX_PORTS, MAX_TABLE, Old, Options};
+use crate::bench::{self, Comparison, EarlierReport, MAX_FLOWS, MAX_PORTS, MAX_TABLE, Options};
 use crate::datapath;
 use crate::net::world;
 use crate::state::IngressHook;
@@ -68,7 +68,7 @@ impl Bench {
         }
         privilege::prepare()?;
         datapath::probe(IngressHook::Xdp).map_err(super::exit::Unsupported::from)?;
-        let old = compare.map(|path| read_old(&path, flows)).transpose()?;
+        let earlier = compare.map(|path| read_earlier(&path, flows)).transpose()?;
         // Opened before: the world has a /run of its own.
         let json = json.map(|path| {
             let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
@@ -80,7 +80,7 @@ impl Bench {
         let options = Options { rounds, round, flows, modes, ports, table };
         let report = bench::datapath(&options, &|next| eprintln!("{next}"))?;
         say(&report.to_string())?;
-        let comparison = old.map(|old| Comparison::of(&report, &old));
+        let comparison = earlier.map(|earlier| Comparison::of(&report, &earlier));
         if let Some(comparison) = &comparison {
             say(&format!("\n{comparison}"))?;
         }
@@ -101,8 +101,8 @@ impl Bench {
 }
 
 /// A report of an earlier run.
-fn read_old(path: &Path, flows: u16) -> anyhow::Result<Old> {
+fn read_earlier(path: &Path, flows: u16) -> anyhow::Result<EarlierReport> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    Old::read(&text, flows)
+    EarlierReport::read(&text, flows)
         .map_err(|error| super::exit::Usage(format!("{}: {error}", path.display())).into())
 }

@@ -116,13 +116,39 @@ fn datapath() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A second run beside the first: rounds this short may tell anything, but it is told.
+/// A second run beside the first: rounds this short may tell anything, but it is told; and
+/// beside one that carried a hundred times as much, or as little, what has to be.
 fn compared(before: &str) {
+    let scaled = |by: f64| {
+        let mut report: Value =
+            serde_json::from_slice(&std::fs::read(before).expect("a report")).expect("JSON");
+        for path in report["paths"].as_array_mut().expect("paths") {
+            for figure in ["median", "lower_quartile", "upper_quartile"] {
+                if let Some(value) = path["of_bridge"][figure].as_f64() {
+                    path["of_bridge"][figure] = (value * by).into();
+                }
+            }
+        }
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), report.to_string()).expect("write a report");
+        file
+    };
     let few = ["bench", "--rounds", "1", "--round", "5ms", "--ports", "2", "--table", "1000"];
     let few = [&few[..], &["--modes", "wire,bridge,peer"]].concat();
     let Done { code, out, err } = run(&[&few[..], &["--flows", "7", "--compare", before]].concat());
     assert!(matches!(code, Some(0 | 1)), "{err}");
     assert!(out.contains("before: object ") && out.contains("peer, receiver, of bridge"), "{out}");
+    let beside = |by: f64| {
+        let file = scaled(by);
+        let path = file.path().to_str().expect("UTF-8");
+        run(&[&few[..], &["--flows", "7", "--compare", path]].concat())
+    };
+    let peer =
+        |out: &str| out.lines().find(|line| line.contains("| peer, receiver")).map(str::to_owned);
+    let Done { code, out, .. } = beside(100.0);
+    assert!(code == Some(1) && peer(&out).is_some_and(|it| it.contains("slower")), "{out}");
+    let out = beside(0.01).out;
+    assert!(peer(&out).is_some_and(|it| it.contains("faster")), "{out}");
     let Done { code, err, .. } = run(&[&few[..], &["--compare", before]].concat());
     assert!(code == Some(2) && err.contains("were of 7 flows"), "{err}");
 }

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     table: u32,
-    /// The same as `--rounds 7 --ports 100 --table 100000`
+    /// Fewer rounds, ports and flows: what `nsbpf bench --quick` takes
     #[arg(long, conflicts_with_all = ["rounds", "ports", "table"])]
     quick: bool,
     /// Also write all that was measured to a file, as JSON
@@ -43,16 +43,20 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { rounds, round, flows, ports, table, quick, json, nsbpf } = arguments;
-    let (rounds, ports, table) = if *quick { (7, 100, 100_000) } else { (*rounds, *ports, *table) };
     let program = match nsbpf {
         Some(program) => fs::canonicalize(program).context("find the nsbpf to measure")?,
         None => nsbpf::build()?,
     };
     let way = privilege::way().ok_or(NoRoot)?;
     let mut bench = way.command(program);
-    bench.arg("bench").args(["--rounds", &rounds.to_string()]);
+    bench.arg("bench");
     bench.args(["--round", &format!("{round}ms"), "--flows", &flows.to_string()]);
-    bench.args(["--ports", &ports.to_string(), "--table", &table.to_string()]);
+    if *quick {
+        bench.arg("--quick");
+    } else {
+        bench.args(["--rounds", &rounds.to_string(), "--ports", &ports.to_string()]);
+        bench.args(["--table", &table.to_string()]);
+    }
     if let Some(file) = json {
         // Made here, so that it is not root's.
         File::create(file).with_context(|| format!("create {}", file.display()))?;
