@@ -1,84 +1,132 @@
-//! Many flows at a time, or one that is read all the time: nothing is lost between a
-//! flow's entry and what a processor keeps of it.
+//! Many flows at a time: nothing is lost between a flow's entry and what a processor keeps
+//! of it.
 
+use std::collections::HashMap;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nsbpf::datapath::FlowsReader;
-use nsbpf::plan::Settings;
-use nsbpf::state::IngressHook;
+use nsbpf_common::flow::FlowKey;
 
-use super::{LAB, PATIENCE, ground, listed, sum};
-use crate::engine::settings;
-use crate::truth::{Ground, V4, sockets};
+use super::many::{made, open, with_flows};
+use super::{PATIENCE, listed, sum};
+use crate::truth::{Ground, V4};
 use crate::world::udp;
 
-/// More flows than half the places, one packet of each in turn: some meet at a place.
-pub(super) fn share_places() -> Result<(), Failed> {
-    const SENDERS: usize = 20;
-    const RECEIVERS: usize = 30;
-    const ROUNDS: u64 = 10;
-    const PAYLOAD: u64 = 100;
-    let settings = Settings { flows: 1024, ..settings(IngressHook::Tc) };
-    let ground = Ground::with(LAB, &settings);
-    let of = |namespace, address: &str| udp(namespace, address.parse().unwrap());
-    let [a, b] = ground.namespaces();
-    let senders: Vec<UdpSocket> = (0..SENDERS).map(|_| of(a, V4.a)).collect();
-    let receivers: Vec<UdpSocket> = (0..RECEIVERS).map(|_| of(b, V4.b)).collect();
-    for _ in 0..ROUNDS {
-        for receiver in &receivers {
+const PAYLOAD: u64 = 100;
+/// Longer than a processor keeps a place for a flow that is silent.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// Sockets of both namespaces: each of one sends to each of the other.
+struct Crowd {
+    senders: Vec<UdpSocket>,
+    receivers: Vec<UdpSocket>,
+}
+
+impl Crowd {
+    fn new(ground: &Ground, senders: usize, receivers: usize) -> Result<Self, Failed> {
+        let of = |namespace, address: &str| udp(namespace, address.parse().unwrap());
+        let [a, b] = ground.namespaces();
+        let crowd = Self {
+            senders: (0..senders).map(|_| of(a, V4.a)).collect(),
+            receivers: (0..receivers).map(|_| of(b, V4.b)).collect(),
+        };
+        for receiver in &crowd.receivers {
             receiver.set_read_timeout(Some(PATIENCE))?;
-            for sender in &senders {
+        }
+        Ok(crowd)
+    }
+
+    /// A packet of each flow of these senders, one after the other.
+    fn send(&self, senders: &[UdpSocket]) -> std::io::Result<()> {
+        for receiver in &self.receivers {
+            for sender in senders {
                 sender.send_to(&[0x6e; PAYLOAD as usize], receiver.local_addr()?)?;
                 receiver.recv(&mut [0; 200])?;
             }
         }
+        Ok(())
+    }
+}
+
+/// Flows that take places of others which fell silent: some two hundred of the first meet
+/// some of the others at theirs.
+pub(super) fn share_places() -> Result<(), Failed> {
+    const PLACES: u32 = 1024;
+    const ROUNDS: u64 = 10;
+    let ground = with_flows(PLACES);
+    let crowd = Crowd::new(&ground, 20, 30)?;
+    let (first, others) = crowd.senders.split_at(10);
+    for senders in [first, others] {
+        (0..ROUNDS).try_for_each(|_| crowd.send(senders))?;
+        std::thread::sleep(SILENCE);
     }
     let flows = listed(&["--proto", "udp"]);
-    assert_eq!(flows.len(), SENDERS * RECEIVERS);
+    assert_eq!(flows.len(), 600);
     for flow in flows {
         assert_eq!(sum(&flow["sent"]), (ROUNDS, ROUNDS * (PAYLOAD + V4.header_bytes)), "{flow:#}");
     }
-    drop((senders, receivers));
+    drop(crowd);
     ground.down();
     Ok(())
 }
 
-/// A count that is read while it grows never gets smaller.
+/// Counts that are read while they grow never get smaller, although processors tell of
+/// some flows in the middle of each reading: it takes a while, as there are many others.
 pub(super) fn never_go_back() -> Result<(), Failed> {
-    const COUNT: u64 = 200_000;
-    let ground = ground(IngressHook::Tc);
-    let [a, b] = sockets(&ground, V4);
-    let port = a.local_addr()?.port();
+    const OTHERS: u32 = 200_000;
+    const LONG: Duration = Duration::from_secs(4);
+    let ground = with_flows(2 * OTHERS);
+    let mut settled = open(&ground, "FLOWS")?;
+    for number in 1..=OTHERS {
+        let (key, flow) = made(number);
+        settled.insert(key, flow, 0)?;
+    }
+    let crowd = Crowd::new(&ground, 20, 20)?;
     let reader = FlowsReader::open(&ground.up.store)?;
-    let count = || {
-        let mut count = 0;
-        reader.each(|key, flow, _| {
-            if key.ports().contains(&port) {
-                count = flow.sent(0).packets + flow.sent(1).packets;
-            }
-        })?;
-        Ok::<_, Failed>(count)
-    };
-    let sent = AtomicBool::new(false);
-    let last = std::thread::scope(|scope| {
+    let done = AtomicBool::new(false);
+    let ports: Vec<u16> = crowd
+        .senders
+        .iter()
+        .map(|sender| Ok(sender.local_addr()?.port()))
+        .collect::<std::io::Result<_>>()?;
+    let read = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            let all = (0..COUNT).try_for_each(|_| a.send(&[0x6e; 10]).map(drop));
-            sent.store(true, Ordering::Relaxed);
-            all
+            while !done.load(Ordering::Relaxed) {
+                crowd.send(&crowd.senders)?;
+            }
+            Ok::<_, std::io::Error>(())
         });
-        let mut before = 0;
-        while !sent.load(Ordering::Relaxed) {
-            let now = count()?;
-            assert!(now >= before, "{now} packets after {before}");
-            before = now;
-        }
+        let read = (|| {
+            let mut before: HashMap<FlowKey, u64> = HashMap::new();
+            let start = Instant::now();
+            while start.elapsed() < LONG {
+                let mut smaller = None;
+                reader.each(|key, flow, _| {
+                    if !key.ports().iter().any(|port| ports.contains(port)) {
+                        return;
+                    }
+                    let now = flow.sent(0).packets + flow.sent(1).packets;
+                    let then = before.insert(*key, now).unwrap_or(0);
+                    if now < then {
+                        smaller = Some((*key, now, then));
+                    }
+                })?;
+                if let Some((key, now, then)) = smaller {
+                    return Err(format!("{now} packets after {then}, {key:?}").into());
+                }
+            }
+            Ok::<_, Failed>(before)
+        })();
+        // Else the other would never end.
+        done.store(true, Ordering::Relaxed);
         sender.join().expect("the sender")?;
-        Ok::<_, Failed>(before)
+        read
     })?;
-    assert!(last > COUNT / 10 && count()? >= last, "{last}");
-    drop((a, b));
+    assert_eq!(read.len(), 400);
+    drop((crowd, settled));
     ground.down();
     Ok(())
 }

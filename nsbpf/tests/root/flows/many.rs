@@ -21,15 +21,15 @@ use crate::truth::Ground;
 const WAYS: [Reading; 4] =
     [Reading::Batches(1), Reading::Batches(64), Reading::Batches(4096), Reading::Keys];
 
-type FlowMap = aya::maps::HashMap<MapData, FlowKey, Flow>;
+pub(super) type FlowMap = aya::maps::HashMap<MapData, FlowKey, Flow>;
 
-fn open(ground: &Ground, map: &str) -> Result<FlowMap, Failed> {
+pub(super) fn open(ground: &Ground, map: &str) -> Result<FlowMap, Failed> {
     let map = Map::from_map_data(MapData::from_pin(ground.up.store.pins().join(map))?)?;
     Ok(map.try_into()?)
 }
 
 /// A flow of its own for each number.
-fn made(number: u32) -> (FlowKey, Flow) {
+pub(super) fn made(number: u32) -> (FlowKey, Flow) {
     let mut frame = [0_u8; 60];
     frame[12..14].copy_from_slice(&[8, 0]);
     (frame[14], frame[23]) = (0x45, 17);
@@ -46,7 +46,7 @@ fn made(number: u32) -> (FlowKey, Flow) {
     (packet.key, flow)
 }
 
-fn with_flows(flows: u32) -> Ground {
+pub(super) fn with_flows(flows: u32) -> Ground {
     Ground::with(LAB, &Settings { flows, ..settings(IngressHook::Tc) })
 }
 
