@@ -4,7 +4,8 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Growth, Report, Row, Unit};
+use super::rows::{Row, Unit};
+use super::{Growth, Report};
 use crate::bench::environment::Environment;
 
 /// The last but one say how many times as long iproute2 takes.
