@@ -1,7 +1,10 @@
 //! `cargo xtask bench`: what nsbpf costs, beside what it would cost without.
 
+mod all;
 mod datapath;
 mod environment;
+mod figure;
+mod markdown;
 mod nsbpf;
 mod process;
 mod report;
@@ -13,11 +16,14 @@ mod world;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-/// Measure nsbpf, beside the tools that would be used without it
+/// Measure nsbpf, beside the tools that would be used without it: all of it, or one thing
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
+    #[command(flatten)]
+    all: all::Options,
 }
 
 #[derive(Subcommand)]
@@ -30,8 +36,9 @@ enum What {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.what {
-        What::Topology(arguments) => topology::run(arguments),
-        What::Datapath(arguments) => datapath::run(arguments),
-        What::Session(arguments) => session::run(arguments),
+        None => all::run(&arguments.all),
+        Some(What::Topology(arguments)) => topology::run(arguments),
+        Some(What::Datapath(arguments)) => datapath::run(arguments),
+        Some(What::Session(arguments)) => session::run(arguments),
     }
 }

@@ -42,6 +42,11 @@ pub(crate) fn kernels() -> Result<PathBuf> {
     Ok(ebpf_cache()?.with_file_name("kernels"))
 }
 
+/// Where the report of all benchmarks is written.
+pub(crate) fn benchmarks() -> Result<PathBuf> {
+    Ok(ebpf_cache()?.with_file_name("bench"))
+}
+
 /// A program on PATH.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

@@ -1,7 +1,7 @@
 //! What figures depend on besides nsbpf: the machine, its kernel, its load.
 
-use std::fs;
 use std::process::Command;
+use std::{fmt, fs};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -10,16 +10,16 @@ use super::process;
 use crate::workspace;
 
 /// Where figures were measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Environment {
-    pub(super) kernel: String,
-    pub(super) processors: usize,
-    pub(super) processor: String,
-    pub(super) memory_bytes: u64,
+    kernel: String,
+    processors: usize,
+    processor: String,
+    memory_bytes: u64,
     pub(super) nsbpf_commit: String,
-    pub(super) iproute2: String,
+    iproute2: String,
     /// Processes that wanted to run, averaged over a minute, before it began.
-    pub(super) load: f64,
+    load: f64,
 }
 
 impl Environment {
@@ -44,6 +44,19 @@ impl Environment {
             iproute2: process::output(Command::new("ip").arg("-V"))?.trim().to_owned(),
             load,
         })
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, processors, processor, memory_bytes, nsbpf_commit, iproute2, load } =
+            self;
+        write!(
+            formatter,
+            "nsbpf {nsbpf_commit}; {iproute2}; Linux {kernel}; {processors} × {processor}, \
+             {} GB; load before {load}",
+            memory_bytes >> 30
+        )
     }
 }
 

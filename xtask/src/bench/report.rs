@@ -1,11 +1,13 @@
 //! What was measured, beside what it should be.
 
+mod figures;
 mod rows;
 mod table;
 
 use serde::Serialize;
 
 use super::environment::Environment;
+use super::figure::Figure;
 use super::session::Outcome;
 use rows::{Row, Rows, median, reference, samples, softirq};
 
@@ -59,6 +61,8 @@ pub(super) struct Report {
     script_namespaces: usize,
     rows: Vec<Row>,
     growth: Vec<Growth>,
+    /// What there are targets for.
+    figures: Vec<Figure>,
 }
 
 impl Report {
@@ -100,6 +104,7 @@ impl Report {
             rounds,
             namespaces: *namespaces,
             script_namespaces: *script_namespaces,
+            figures: figures::of(&rows),
             rows,
         }
     }

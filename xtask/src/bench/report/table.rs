@@ -2,39 +2,31 @@
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use super::rows::{Row, Unit};
 use super::{Growth, Report};
-use crate::bench::environment::Environment;
+use crate::bench::markdown::table;
 
 /// The last but one say how many times as long iproute2 takes.
 const HEADER: [&str; 9] = ["", "target", "median", "from", "to", "", "× script", "× batches", ""];
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { environment, rounds, namespaces: _, script_namespaces: _, rows, growth } = self;
-        let Environment {
-            kernel,
-            processors,
-            processor,
-            memory_bytes,
-            nsbpf_commit,
-            iproute2,
-            load,
-        } = environment;
-        writeln!(
-            formatter,
-            "nsbpf {nsbpf_commit}; {iproute2}; Linux {kernel}; {processors} × {processor}, \
-             {} GB; load before {load}; medians of {rounds}\n",
-            memory_bytes >> 30
-        )?;
-        let mut measured = table(&HEADER);
+        let Self {
+            environment,
+            rounds,
+            namespaces: _,
+            script_namespaces: _,
+            rows,
+            growth,
+            figures: _,
+        } = self;
+        writeln!(formatter, "{environment}; medians of {rounds}\n")?;
+        let mut measured = table(&HEADER, 1);
         for row in rows {
             measured.add_row(row.cells());
         }
         writeln!(formatter, "{measured}\n")?;
-        let mut sizes = table(&["namespaces", "up with the datapath", "of each"]);
+        let mut sizes = table(&["namespaces", "up with the datapath", "of each"], 1);
         for Growth { namespaces, up_seconds, seconds_per_namespace } in growth {
             sizes.add_row([
                 namespaces.to_string(),
@@ -44,15 +36,6 @@ impl fmt::Display for Report {
         }
         write!(formatter, "{sizes}")
     }
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 impl Row {
