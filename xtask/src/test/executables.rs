@@ -37,10 +37,11 @@ impl Executable {
     }
 }
 
-/// Builds the tests of the default members: the kernel half has none of its own.
+/// Builds the tests of the default members: the kernel half has none of its own. Its
+/// benchmarks are among them, which started so run once and measure nothing.
 pub(super) fn build(environment: &Environment<'_>) -> Result<Executables> {
     let mut build = command::cargo();
-    build.args(["test", "--locked", "--no-run"]).envs(environment.iter().copied());
+    build.args(["test", "--locked", "--no-run", "--all-targets"]).envs(environment.iter().copied());
     built_by(&mut build)
 }
 
