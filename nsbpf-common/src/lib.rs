@@ -13,6 +13,7 @@ extern crate std;
 mod abi;
 pub mod crossing;
 pub mod flow;
+pub mod generator;
 pub mod guard;
 pub mod packet;
 pub mod pair;

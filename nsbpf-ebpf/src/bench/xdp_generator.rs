@@ -6,6 +6,7 @@ use aya_ebpf::bindings::xdp_action::XDP_ABORTED;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_redirect};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use nsbpf_common::generator::{self, UDP_BYTES};
 
 /// The interface that frames are sent out by, in the namespace of whoever runs the
 /// program (`__xdp_do_redirect_frame`, Linux 6.18); the loader sets it.
@@ -16,10 +17,9 @@ static GENERATOR_IFINDEX: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static GENERATOR_FLOWS: Global<u32> = Global::new(1);
 
-/// Where the UDP source port is: behind Ethernet and IPv4 without options.
-const SOURCE_PORT: usize = 14 + 20;
-/// The source port of the first flow.
-const FIRST_PORT: u16 = 1024;
+/// Where the UDP header is; the loader sets it.
+#[unsafe(no_mangle)]
+static GENERATOR_UDP: Global<u32> = Global::new(0);
 
 /// Chooses a flow, and sends the frame.
 #[xdp]
@@ -34,19 +34,17 @@ pub fn xdp_generator(context: XdpContext) -> u32 {
 }
 
 /// The kernel gives the same memory to one frame after the other and does not put
-/// it back to what it was, so that every frame needs its port. The frame has no UDP
-/// checksum (0), which would have to follow.
+/// it back to what it was, so that every frame needs its flow.
 #[inline(always)]
 fn choose(context: &XdpContext, flows: u32) -> Option<()> {
-    let port = context.data() + SOURCE_PORT;
-    if port + size_of::<u16>() > context.data_end() {
+    let udp = context.data() + GENERATOR_UDP.load() as usize;
+    if udp + UDP_BYTES > context.data_end() {
         return None;
     }
     // SAFETY: it takes nothing.
     let number = unsafe { bpf_get_prandom_u32() } % flows;
-    #[expect(clippy::cast_possible_truncation, reason = "the loader allows as many as there are")]
-    let bytes = FIRST_PORT.wrapping_add(number as u16).to_be_bytes();
     // SAFETY: compared with the packet's end above, and bytes need no alignment.
-    unsafe { (port as *mut [u8; 2]).write(bytes) };
+    let udp = unsafe { &mut *(udp as *mut [u8; UDP_BYTES]) };
+    generator::put_flow(udp, number);
     Some(())
 }

@@ -1,20 +1,21 @@
 //! A report beside an older one: what is noise, and what is not.
 //!
 //! Ratios to the bridge are compared, and not rates: the machine was another one then, if
-//! only because of its neighbours. Two medians differ when their notches do not meet,
-//! each 1.57 times the middle half over the square root of the samples: McGill, Tukey and
-//! Larsen, *Variations of Box Plots* (1978), about 95 of 100 times. But rounds of one run
-//! are alike in what memory and which neighbours they got, and runs are not, so that a few
-//! percent more have to be between them.
+//! only because of its neighbours. Two medians differ when their confidence intervals do
+//! not meet. But rounds of one run are alike in what memory and which neighbours they got,
+//! and runs are not, so that a few percent more have to be between them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::arrivals::End;
+use super::experiment::Experiment;
 use super::mode::{BRIDGE, WIRE};
-use super::report::{PathReport, Report, SCHEMA};
+use super::report::{ExperimentReport, PathReport, Report, SCHEMA};
 use super::statistics::Summary;
+use super::traffic::Quantity;
+use super::{Options, agenda};
 
 /// What medians of two runs of the same programs may differ by, as a share: on a shared
 /// machine 3 % was seen.
@@ -23,11 +24,14 @@ const BETWEEN_RUNS: f64 = 0.05;
 /// What of an older report is compared.
 #[derive(Debug, Deserialize)]
 pub struct EarlierReport {
-    schema: u32,
-    flows: u16,
-    frame_bytes: usize,
     environment: EarlierEnvironment,
-    paths: Vec<EarlierPath>,
+    experiments: Vec<EarlierExperiment>,
+}
+
+/// What every version has.
+#[derive(Debug, Deserialize)]
+struct Layout {
+    schema: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,9 +42,19 @@ struct EarlierEnvironment {
 }
 
 #[derive(Debug, Deserialize)]
+struct EarlierExperiment {
+    id: String,
+    paths: Vec<EarlierPath>,
+}
+
+#[derive(Debug, Deserialize)]
 struct EarlierPath {
     mode: String,
-    end: End,
+    metrics: BTreeMap<String, EarlierMetric>,
+}
+
+#[derive(Debug, Deserialize)]
+struct EarlierMetric {
     of_bridge: Option<Summary>,
     of_wire: Option<Summary>,
 }
@@ -54,41 +68,34 @@ pub enum CompareError {
     /// Another layout.
     #[error("its layout is version {0}, and this nsbpf compares version {SCHEMA}: measure again")]
     Schema(u32),
-    /// Other frames.
-    #[error(
-        "its frames were of {flows} flows and {frame_bytes} bytes: compare with as many (`--flows {flows}`)"
-    )]
-    Frames {
-        /// Flows.
-        flows: u16,
-        /// Bytes of a frame.
-        frame_bytes: usize,
-    },
 }
 
 impl EarlierReport {
-    /// Reads a report, to be compared with one of so many flows.
+    /// Reads a report.
     ///
     /// # Errors
-    /// It is none, or of something else.
-    pub fn read(text: &str, of_flows: u16) -> Result<Self, CompareError> {
-        let old: Self = serde_json::from_str(text)?;
-        let Self { schema, flows, frame_bytes, .. } = old;
+    /// It is none, or one of another layout.
+    pub fn read(text: &str) -> Result<Self, CompareError> {
+        let Layout { schema } = serde_json::from_str(text)?;
         if schema != SCHEMA {
             return Err(CompareError::Schema(schema));
         }
-        if flows != of_flows || frame_bytes != super::frame::FRAME_BYTES {
-            return Err(CompareError::Frames { flows, frame_bytes });
-        }
-        Ok(old)
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Whether it has an experiment that such options make.
+    #[must_use]
+    pub fn has_any_of(&self, options: &Options) -> bool {
+        let ids: Vec<String> = agenda::experiments(options).iter().map(Experiment::id).collect();
+        self.experiments.iter().any(|experiment| ids.contains(&experiment.id))
     }
 }
 
 /// How a path does, beside before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    Faster,
-    Slower,
+    Better,
+    Worse,
     Noise,
 }
 
@@ -99,7 +106,7 @@ struct Row {
     change: Change,
 }
 
-/// The paths that are in both reports.
+/// What is in both reports.
 pub struct Comparison {
     before: String,
     rows: Vec<Row>,
@@ -111,73 +118,88 @@ impl Comparison {
     pub fn of(report: &Report, old: &EarlierReport) -> Self {
         let EarlierEnvironment { kernel, processor, object } = &old.environment;
         let object = object.get(..12).unwrap_or(object);
-        let rows = report.paths.iter().filter_map(|path| Row::of(path, old));
+        let rows = |new: &ExperimentReport| -> Vec<Row> {
+            let Some(old) = old.experiments.iter().find(|old| old.id == new.id) else {
+                return Vec::new();
+            };
+            new.paths.iter().filter_map(|path| Row::of(new, path, old)).collect()
+        };
         Self {
             before: format!("object {object}, Linux {kernel}, {processor}"),
-            rows: rows.collect(),
+            rows: report.experiments.iter().flat_map(rows).collect(),
         }
     }
 
-    /// How many paths are slower than they were, and not by chance.
+    /// How much is slower than it was, and not by chance.
     #[must_use]
     pub fn slower(&self) -> usize {
-        self.rows.iter().filter(|row| row.change == Change::Slower).count()
+        self.rows.iter().filter(|row| row.change == Change::Worse).count()
     }
 }
 
 impl Row {
-    fn of(path: &PathReport, old: &EarlierReport) -> Option<Self> {
+    fn of(new: &ExperimentReport, path: &PathReport, old: &EarlierExperiment) -> Option<Self> {
         if path.mode == WIRE {
             return None;
         }
-        let same = |old: &&EarlierPath| old.mode == path.mode && old.end == path.end;
-        let old = old.paths.iter().find(same)?;
+        let old = old.paths.iter().find(|old| old.mode == path.mode)?.metrics.get(new.about)?;
+        let metric = path.about(new)?;
         // The bridge itself is compared with the wire.
-        let (reference, new, old) = if path.mode == BRIDGE {
-            ("wire", &path.of_wire, &old.of_wire)
+        let (reference, new_ratio, old_ratio) = if path.mode == BRIDGE {
+            (WIRE, &metric.of_wire, &old.of_wire)
         } else {
-            ("bridge", &path.of_bridge, &old.of_bridge)
+            (BRIDGE, &metric.of_bridge, &old.of_bridge)
         };
-        let (new, old) = (new.clone()?, old.clone()?);
-        let change = change(&old, &new);
+        let (now, before) = (new_ratio.clone()?, old_ratio.clone()?);
         Some(Self {
-            what: format!("{}, {}, of {reference}", path.mode, path.end),
-            old,
-            new,
-            change,
+            what: format!("{}: {}, {} of {reference}", new.title, path.mode, new.about),
+            change: change(metric.quantity, &before, &now),
+            old: before,
+            new: now,
         })
     }
 }
 
-fn change(old: &Summary, new: &Summary) -> Change {
+/// Whether two medians differ, and not by chance.
+fn change(quantity: Quantity, old: &Summary, new: &Summary) -> Change {
+    let apart = match (old.confidence, new.confidence) {
+        (Some([old_lower, old_upper]), Some([new_lower, new_upper])) => {
+            old_upper < new_lower || new_upper < old_lower
+        }
+        // Too few rounds to tell anything.
+        _ => false,
+    };
     let difference = new.median - old.median;
-    let by_chance = (old.notch() + new.notch()).max(BETWEEN_RUNS * old.median);
-    if difference.abs() <= by_chance {
+    if !apart || difference.abs() <= BETWEEN_RUNS * old.median {
         Change::Noise
-    } else if difference > 0.0 {
-        Change::Faster
+    } else if (difference > 0.0) == quantity.more_is_better() {
+        Change::Better
     } else {
-        Change::Slower
+        Change::Worse
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { before, rows } = self;
-        let mut table = super::report::table(&["", "before", "±", "now", "±", "change", ""]);
+        let mut table = super::report::table(&["", "before", "95 %", "now", "95 %", "change", ""]);
+        let range = |summary: &Summary| {
+            let range = |[lower, upper]: [f64; 2]| format!("{lower:.3}–{upper:.3}");
+            summary.confidence.map(range).unwrap_or_default()
+        };
         for Row { what, old, new, change } in rows {
             let percent = (new.median / old.median - 1.0) * 100.0;
             let verdict = match change {
-                Change::Faster => "faster",
-                Change::Slower => "slower",
+                Change::Better => "faster",
+                Change::Worse => "slower",
                 Change::Noise => "",
             };
             table.add_row([
                 what.clone(),
                 format!("{:.3}", old.median),
-                format!("{:.3}", old.notch()),
+                range(old),
                 format!("{:.3}", new.median),
-                format!("{:.3}", new.notch()),
+                range(new),
                 format!("{percent:+.1} %"),
                 verdict.to_owned(),
             ]);
@@ -195,30 +217,36 @@ mod tests {
         Summary::of(samples.collect()).unwrap()
     }
 
+    fn rate(old: &Summary, new: &Summary) -> Change {
+        change(Quantity::PacketsPerSecond, old, new)
+    }
+
     #[test]
     fn a_difference_within_the_noise_is_none() {
         let old = summary(1.5, 0.2);
-        assert_eq!(change(&old, &summary(1.49, 0.2)), Change::Noise);
-        assert_eq!(change(&old, &summary(1.3, 0.2)), Change::Slower);
-        assert_eq!(change(&old, &summary(1.7, 0.2)), Change::Faster);
+        assert_eq!(rate(&old, &summary(1.49, 0.2)), Change::Noise);
+        assert_eq!(rate(&old, &summary(1.3, 0.2)), Change::Worse);
+        assert_eq!(rate(&old, &summary(1.7, 0.2)), Change::Better);
+        assert_eq!(change(Quantity::Nanoseconds, &old, &summary(1.7, 0.2)), Change::Worse);
         // Steady rounds tell what others could not, but for what runs differ by.
-        assert_eq!(change(&summary(1.5, 0.8), &summary(1.4, 0.8)), Change::Noise);
-        assert_eq!(change(&summary(1.5, 0.01), &summary(1.4, 0.01)), Change::Slower);
-        assert_eq!(change(&summary(1.5, 0.01), &summary(1.45, 0.01)), Change::Noise);
+        assert_eq!(rate(&summary(1.5, 0.8), &summary(1.4, 0.8)), Change::Noise);
+        assert_eq!(rate(&summary(1.5, 0.01), &summary(1.4, 0.01)), Change::Worse);
+        assert_eq!(rate(&summary(1.5, 0.01), &summary(1.45, 0.01)), Change::Noise);
+        let few = Summary::of(vec![9.0; 5]).unwrap();
+        assert_eq!(rate(&old, &few), Change::Noise);
     }
 
     #[test]
     fn what_is_no_report_is_refused() {
-        assert!(matches!(EarlierReport::read("{}", 1), Err(CompareError::NoReport(_))));
-        let report = |schema: u32, flows: u16| {
+        assert!(matches!(EarlierReport::read("{}"), Err(CompareError::NoReport(_))));
+        let report = |schema: u32| {
             format!(
-                r#"{{"schema": {schema}, "flows": {flows}, "frame_bytes": 64, "paths": [],
+                r#"{{"schema": {schema}, "experiments": [],
                     "environment": {{"kernel": "", "processor": "", "object": ""}}}}"#
             )
         };
-        assert!(matches!(EarlierReport::read(&report(1, 1), 1), Err(CompareError::Schema(1))));
-        let other = EarlierReport::read(&report(SCHEMA, 7), 1);
-        assert!(matches!(other, Err(CompareError::Frames { flows: 7, .. })));
-        assert!(EarlierReport::read(&report(SCHEMA, 1), 1).is_ok());
+        assert!(matches!(EarlierReport::read(&report(2)), Err(CompareError::Schema(2))));
+        assert!(matches!(EarlierReport::read(r#"{"schema": 2}"#), Err(CompareError::Schema(2))));
+        assert!(EarlierReport::read(&report(SCHEMA)).is_ok());
     }
 }

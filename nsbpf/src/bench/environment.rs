@@ -5,6 +5,7 @@ use std::io;
 
 use serde::Serialize;
 
+use super::cpu::CpuTime;
 use crate::datapath::OBJECT_DIGEST;
 
 /// Where figures were measured.
@@ -46,6 +47,26 @@ impl Environment {
             nsbpf: env!("CARGO_PKG_VERSION"),
             object: OBJECT_DIGEST,
         })
+    }
+}
+
+/// What others did to the machine meanwhile.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Noise {
+    /// Share of all processors' time that the host of this machine took, if it is a
+    /// virtual one.
+    pub stolen: f64,
+    /// How far apart the quartiles of the bridge's own rates are in the first experiment
+    /// that it is in, as a share of their median; `None` if it is in none.
+    pub spread: Option<f64>,
+}
+
+impl Noise {
+    /// Of what processors did.
+    pub(super) fn of(time: CpuTime) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "ticks of hours")]
+        let stolen = time.stolen as f64 / time.all.max(1) as f64;
+        Self { stolen, spread: None }
     }
 }
 

@@ -2,8 +2,9 @@
 //! another line in [`MODES`].
 
 use nsbpf_common::stats::Way;
+use serde::Serialize;
 
-use super::arrivals::{ENDS, End};
+use super::traffic::{ENDS, End};
 use super::wiring::Wiring;
 use crate::apply::{self, NoWay, Wish};
 use crate::datapath::OBJECT_DIGEST;
@@ -17,6 +18,9 @@ pub(super) const WIRE: &str = "wire";
 pub(super) const BRIDGE: &str = "bridge";
 /// The same with the host's firewall looking on, as it is by default.
 pub(super) const BRIDGE_NF: &str = "bridge+nf";
+/// Bytes of a packet that native XDP on a veth takes at most, rounded down (`veth_xdp_set`,
+/// Linux 6.18).
+const MAX_XDP_MTU: u16 = 3_400;
 /// Two bridges, and the kernel forwards between them.
 pub(super) const ROUTER: &str = "router";
 
@@ -29,9 +33,9 @@ pub(super) struct Mode {
     datapath: Option<Counting>,
     /// Where frames can end: what passes a namespace's XDP by never meets the sink.
     pub(super) ends: &'static [End],
+    /// Whether all is measured of it, and not only short frames of one flow.
+    pub(super) main: bool,
     pub(super) targets: &'static [Target],
-    /// `None` where TCP is not measured.
-    pub(super) tcp: Option<Tcp>,
 }
 
 /// What our datapath does on a path.
@@ -47,64 +51,66 @@ struct Counting {
     flows: bool,
 }
 
-/// What a path has to carry.
+/// What a path has to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
-    pub(super) end: End,
-    /// The path that it is a share of.
+    pub(super) goal: Goal,
+    /// The path that it is compared to.
     pub(super) of: &'static str,
-    /// The number of flows that it is for.
-    pub(super) flows: u16,
     pub(super) must: f64,
     pub(super) stretch: Option<f64>,
 }
 
-/// What TCP has to do on a path, as a ratio to what it does on the wire.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tcp {
-    /// How long half of all round trips take at most, with both ends on one processor.
-    pub(super) round_trip: Option<Bounds>,
-    /// How much a connection carries.
-    pub(super) bulk: Option<Bounds>,
+/// What of a path a target is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// The rate of [short](Shape::SHORT) frames of so many flows, to an end: so much of
+    /// the other's at least.
+    Frames(End, u32),
+    /// The time that half of all round trips take at most, with both ends on one
+    /// processor: so much of the other's at most.
+    RoundTrip,
+    /// How much one connection carries: so much of the other's at least.
+    Bulk,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) must: f64,
-    pub(super) stretch: f64,
+/// What is left of our datapath's stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stages {
+    /// Whether flows are tracked; `None` as each path has it.
+    pub flows: Option<bool>,
 }
 
-/// TCP is measured, and has to do nothing.
-const SOME_TCP: Option<Tcp> = Some(Tcp { round_trip: None, bulk: None });
 const PLAIN_BRIDGE: Wiring = Wiring::Bridge { netfilter: false };
 const COUNTERS: Counting =
     Counting { ingress: IngressHook::Tc, attach: Wish::Any, way: Way::Bridge, flows: false };
 const FLOWS: Counting = Counting { flows: true, ..COUNTERS };
 const PEER: Counting = Counting { way: Way::Peer, ..FLOWS };
+const XDP: Counting = Counting { way: Way::Xdp, ..FLOWS };
 const UNCOUNTED: Mode = Mode {
     name: BRIDGE,
     wiring: PLAIN_BRIDGE,
     datapath: None,
     ends: &ENDS,
+    main: true,
     targets: &[],
-    tcp: None,
 };
 
 const fn counted(name: &'static str, datapath: Counting, targets: &'static [Target]) -> Mode {
-    Mode { name, datapath: Some(datapath), targets, ..UNCOUNTED }
+    Mode { name, datapath: Some(datapath), main: false, targets, ..UNCOUNTED }
 }
 
 const fn target(end: End, of: &'static str, must: f64, stretch: f64) -> Target {
-    Target { end, of, flows: 1, must, stretch: Some(stretch) }
+    Target { goal: Goal::Frames(end, 1), of, must, stretch: Some(stretch) }
 }
 
 const COUNTING: [Target; 2] =
     [target(End::XdpSink, BRIDGE, 0.83, 0.9), target(End::Receiver, BRIDGE, 0.83, 0.9)];
 
 /// All of them, in the order of their turns.
-pub(super) const MODES: [Mode; 12] = [
-    Mode { name: WIRE, wiring: Wiring::Direct, tcp: SOME_TCP, ..UNCOUNTED },
-    Mode { tcp: SOME_TCP, ..UNCOUNTED },
+pub(super) const MODES: [Mode; 13] = [
+    Mode { name: WIRE, wiring: Wiring::Direct, ..UNCOUNTED },
+    UNCOUNTED,
     Mode { name: BRIDGE_NF, wiring: Wiring::Bridge { netfilter: true }, ..UNCOUNTED },
     counted("counters", COUNTERS, &COUNTING),
     counted(
@@ -119,7 +125,7 @@ pub(super) const MODES: [Mode; 12] = [
         &[target(End::XdpSink, BRIDGE, 0.78, 0.85), target(End::Receiver, BRIDGE, 0.78, 0.85)],
     ),
     Mode {
-        tcp: SOME_TCP,
+        main: true,
         ..counted(
             "redirect",
             Counting { way: Way::Redirect, ..FLOWS },
@@ -131,28 +137,48 @@ pub(super) const MODES: [Mode; 12] = [
     },
     Mode {
         ends: &[End::Receiver],
-        tcp: Some(Tcp {
-            round_trip: Some(Bounds { must: 1.08, stretch: 1.03 }),
-            bulk: Some(Bounds { must: 0.95, stretch: 1.0 }),
-        }),
-        ..counted("peer", PEER, &[target(End::Receiver, BRIDGE, 1.5, 1.7)])
+        main: true,
+        ..counted(
+            "peer",
+            PEER,
+            &[
+                target(End::Receiver, BRIDGE, 1.5, 1.7),
+                Target { goal: Goal::RoundTrip, of: WIRE, must: 1.08, stretch: Some(1.03) },
+                Target { goal: Goal::Bulk, of: WIRE, must: 0.95, stretch: Some(1.0) },
+            ],
+        )
     },
-    counted(
-        "xdp",
-        Counting { way: Way::Xdp, ..FLOWS },
-        &[
-            target(End::XdpSink, BRIDGE, 3.0, 3.5),
-            target(End::XdpSink, WIRE, 0.43, 0.5),
-            target(End::Receiver, BRIDGE, 1.6, 1.9),
-            Target { flows: 32_000, ..target(End::XdpSink, BRIDGE, 2.2, 2.8) },
-        ],
-    ),
-    Mode { name: ROUTER, wiring: Wiring::Router, ends: &[End::Receiver], ..UNCOUNTED },
+    Mode {
+        main: true,
+        ..counted(
+            "xdp",
+            XDP,
+            &[
+                target(End::XdpSink, BRIDGE, 3.0, 3.5),
+                target(End::XdpSink, WIRE, 0.43, 0.5),
+                target(End::Receiver, BRIDGE, 1.6, 1.9),
+                Target {
+                    goal: Goal::Frames(End::XdpSink, 32_000),
+                    ..target(End::XdpSink, BRIDGE, 2.2, 2.8)
+                },
+            ],
+        )
+    },
+    counted("xdp-generic", Counting { ingress: IngressHook::XdpGeneric, ..XDP }, &[]),
+    Mode { name: ROUTER, wiring: Wiring::Router, ends: &[End::Receiver], main: false, ..UNCOUNTED },
     Mode {
         wiring: Wiring::Router,
         ends: &[End::Receiver],
         ..counted("routed", PEER, &[target(End::Receiver, ROUTER, 1.8, 2.5)])
     },
+];
+
+/// What the benchmark tests itself with: a bridge three times, which differ in what
+/// delays packets on their way.
+pub(super) const SELF_TEST: [Mode; 3] = [
+    UNCOUNTED,
+    Mode { name: "the same again", ..UNCOUNTED },
+    Mode { name: "delayed", ..UNCOUNTED },
 ];
 
 impl Mode {
@@ -161,13 +187,36 @@ impl Mode {
         self.datapath.is_some()
     }
 
-    /// What its lab is brought up with.
-    pub(super) fn settings(&self, store: &Store) -> Result<Settings, NoWay> {
+    /// Whether sender and receiver are ports of the same bridge.
+    pub(super) fn has_one_bridge(&self) -> bool {
+        matches!(self.wiring, Wiring::Bridge { .. })
+    }
+
+    /// Whether it can have packets of that size: a program at native XDP sees frames
+    /// that are in one page.
+    pub(super) fn takes_mtu(&self, mtu: u16) -> bool {
+        let native = |counting: Counting| match counting.ingress {
+            IngressHook::Tc => counting.way == Way::Xdp,
+            IngressHook::Xdp => true,
+            IngressHook::XdpGeneric => false,
+        };
+        mtu <= MAX_XDP_MTU || !self.datapath.is_some_and(native)
+    }
+
+    /// What its lab is brought up with, for so many flows.
+    pub(super) fn settings(
+        &self,
+        store: &Store,
+        stages: Stages,
+        room: u32,
+    ) -> Result<Settings, NoWay> {
         let Some(Counting { ingress, attach, way, flows }) = self.datapath else {
             return settings(store, None, Wish::Any);
         };
         let settings = settings(store, Some(ingress), attach)?;
-        let flows = if flows { DEFAULT_FLOWS } else { 0 };
+        // Room besides, or flows would be evicted that are still there.
+        let room = room.saturating_mul(2).max(DEFAULT_FLOWS);
+        let flows = if stages.flows.unwrap_or(flows) { room } else { 0 };
         Ok(Settings { fastpath: Some(way), flows, ..settings })
     }
 }

@@ -1,26 +1,34 @@
 //! What was measured, beside what it should be.
 
 mod chart;
+mod conditions;
 mod figure;
+mod growth;
+mod interface;
+mod quantity;
+mod svg;
 mod table;
-mod tcp;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::arrivals::End;
-use super::environment::Environment;
-use super::mode::{BRIDGE, WIRE};
+use super::environment::{Environment, Noise};
+use super::experiment::Settings;
+use super::losses::Losses;
+use super::mode::{BRIDGE, Stages, WIRE};
 use super::processor::Processors;
-use super::rounds::Path;
 use super::statistics::Summary;
-use super::traffic::Round;
-use super::{Measured, Options};
+use super::traffic::Quantity;
+use super::turns::{Measured, Path, path_of};
+use super::{Findings, Options, ProgramRun};
 pub use figure::{Figure, Unit, Verdict};
+pub use interface::Interface;
+pub use svg::DrawError;
 pub(super) use table::table;
-pub use tcp::{BulkReport, RoundTripReport};
 
 /// Changes when a field goes, or means something else.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 
 /// All of it.
 #[derive(Debug, Serialize)]
@@ -29,49 +37,85 @@ pub struct Report {
     pub schema: u32,
     /// Where it was measured.
     pub environment: Environment,
-    /// Rounds that were measured, void ones included.
-    pub rounds: u8,
-    /// For how long frames were sent in a round, in seconds.
+    /// What disturbed it.
+    pub noise: Noise,
+    /// For how long was sent in a round, in seconds.
     pub round_seconds: f64,
-    /// Flows that the frames are of.
-    pub flows: u16,
-    /// Bytes of a frame.
-    pub frame_bytes: usize,
+    /// Half of a ratio's confidence interval, as a share of it, that was enough.
+    pub within: f64,
+    /// What was left of the datapath's stages.
+    pub stages: Stages,
     /// The processor that everything ran on, and the other end of connections on two.
     pub processors: Processors,
-    /// Ports that were attached and read.
-    pub ports: u16,
-    /// Flows that were in a table, and read.
-    pub table: u32,
-    /// What the paths carry.
-    pub paths: Vec<PathReport>,
-    /// TCP, a byte each way.
-    pub round_trips: Vec<RoundTripReport>,
-    /// TCP, one connection.
-    pub bulk: Vec<BulkReport>,
+    /// The senders' interfaces.
+    pub interfaces: Vec<Interface>,
+    /// What was compared.
+    pub experiments: Vec<ExperimentReport>,
     /// What the programs cost by themselves.
     pub programs: Vec<ProgramReport>,
+    /// What they cost on each path.
+    pub program_runs: Vec<ProgramRun>,
     /// What there are targets for.
     pub figures: Vec<Figure>,
 }
 
-/// A path to one end.
+/// One kind of traffic over several paths.
+#[derive(Debug, Serialize)]
+pub struct ExperimentReport {
+    /// Tells it from others, in this report and those of other runs.
+    pub id: String,
+    /// What it is, for people.
+    pub title: String,
+    pub(super) settings: Settings,
+    /// Rounds that were measured, void ones included.
+    pub rounds: usize,
+    /// Whether all ratios were sure enough in the end; otherwise the rounds are as many
+    /// as were allowed.
+    pub sure: bool,
+    /// Name of the metric that it is about.
+    pub about: &'static str,
+    /// The paths, in the order of their turns.
+    pub paths: Vec<PathReport>,
+}
+
+/// A path.
 #[derive(Debug, Serialize)]
 pub struct PathReport {
     /// Its mode.
     pub mode: &'static str,
-    /// What the receiving namespace does with frames.
-    pub(super) end: End,
-    /// Frames that arrive in a second; `None` if no round counts.
-    pub pps: Option<Summary>,
-    /// As a share of what the bridge carries to the same end in the same round.
+    /// Whether this kernel has such a path at all.
+    pub available: bool,
+    /// Rounds that do not count because fewer than 99.9 % of what was sent arrived.
+    pub void_rounds: usize,
+    /// Packets (of TCP in bulk bytes, otherwise exchanges) that were sent in all rounds.
+    pub sent: u64,
+    /// Those of them that arrived as they were sent.
+    pub delivered: u64,
+    /// What the kernel and the datapath counted as lost, or as sent again, and where:
+    /// their own counters, by name.
+    pub losses: Losses,
+    /// Nanoseconds of processors for each that was sent, in softirq; `None` where more
+    /// than the traffic would be in it.
+    pub softirq_ns: Option<f64>,
+    /// The same in processes, kernel time included.
+    pub process_ns: Option<f64>,
+    /// What rounds found, by the name of the metric. Those that do not count are left
+    /// out.
+    pub metrics: BTreeMap<&'static str, MetricReport>,
+}
+
+/// What rounds found.
+#[derive(Debug, Serialize)]
+pub struct MetricReport {
+    /// What it counts.
+    pub quantity: Quantity,
+    /// Itself.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// As a ratio to what it is on the bridge, round by round.
     pub of_bridge: Option<Summary>,
     /// The same of the wire.
     pub of_wire: Option<Summary>,
-    /// Rounds that do not count because fewer than 99.9 % of their frames arrived.
-    pub void_rounds: usize,
-    /// Whether this kernel has such a path at all.
-    pub available: bool,
 }
 
 /// A program.
@@ -90,62 +134,106 @@ pub struct ProgramReport {
 impl Report {
     pub(super) fn new(
         environment: Environment,
+        mut noise: Noise,
         options: &Options,
-        processors: Processors,
-        measured: &Measured,
+        on: Processors,
+        findings: Findings,
     ) -> Self {
-        let Options { rounds, round, flows, modes: _, ports: count, table } = *options;
-        let Measured { programs, ports, flows: many, paths, round_trips, streams } = measured;
+        let Findings { programs, flows, ports, experiments, runs, interfaces } = findings;
         let program_reports: Vec<ProgramReport> =
-            programs.each.iter().map(ProgramReport::new).collect();
-        let mut figures = figure::of_paths(paths, flows);
-        figures.extend(figure::of_round_trips(round_trips));
-        figures.extend(figure::of_bulk(streams));
-        figures.extend(figure::of_ports(count, ports));
-        figures.extend(figure::of_flows(table, many));
-        figures.extend(figure::of_programs(&programs.load, &program_reports));
+            programs.iter().flat_map(|programs| &programs.each).map(ProgramReport::new).collect();
+        // Targets are for all stages.
+        let mut figures = if options.stages == Stages::default() {
+            figure::of_experiments(&experiments)
+        } else {
+            Vec::new()
+        };
+        figures.extend(ports.iter().flat_map(figure::of_ports));
+        figures.extend(flows.iter().flat_map(figure::of_flows));
+        if let Some(programs) = &programs {
+            figures.extend(figure::of_programs(&programs.load, &program_reports));
+        }
+        let experiments: Vec<ExperimentReport> =
+            experiments.iter().map(|measured| ExperimentReport::new(measured, on)).collect();
+        noise.spread = experiments.iter().find_map(ExperimentReport::spread);
         Self {
             schema: SCHEMA,
             environment,
-            rounds,
-            round_seconds: round.as_secs_f64(),
-            flows,
-            frame_bytes: super::frame::FRAME_BYTES,
-            processors,
-            ports: count,
-            table,
-            paths: self::paths(paths),
-            round_trips: tcp::round_trips(round_trips),
-            bulk: tcp::bulk(streams),
+            noise,
+            round_seconds: options.round.as_secs_f64(),
+            within: options.within,
+            stages: options.stages,
+            processors: on,
+            interfaces,
+            experiments,
             programs: program_reports,
+            program_runs: runs,
             figures,
         }
     }
 }
 
-fn paths(paths: &[Path]) -> Vec<PathReport> {
-    let report = |path: &Path| {
-        let reference = |mode| {
-            let same_end = |other: &&Path| other.mode == mode && other.end == path.end;
-            paths.iter().find(same_end).map_or(&[][..], |reference| &reference.rounds)
+impl ExperimentReport {
+    fn new(measured: &Measured, on: Processors) -> Self {
+        let Measured { experiment, paths, sure } = measured;
+        let all: Vec<&Path> = paths.iter().collect();
+        let metrics = experiment.metrics();
+        let report = |path: &Path| {
+            let Path { mode, rounds, losses, cpu } = path;
+            let metric = |(number, metric): (usize, &super::traffic::Metric)| {
+                let values = rounds.iter().filter_map(|round| round.value(number));
+                let ratio = |to| path.ratio(path_of(&all, to)?, number);
+                let report = MetricReport {
+                    quantity: metric.quantity,
+                    summary: Summary::of(values.collect())?,
+                    of_bridge: ratio(BRIDGE),
+                    of_wire: ratio(WIRE),
+                };
+                Some((metric.name, report))
+            };
+            let counted: u64 =
+                rounds.iter().filter(|round| round.counts()).map(|round| round.sent).sum();
+            let each = |ticks: u64| {
+                #[expect(clippy::cast_precision_loss, reason = "a mean, rounded anyway")]
+                let each = (ticks * super::cpu::TICK_NS) as f64 / counted.max(1) as f64;
+                each
+            };
+            PathReport {
+                mode: mode.name,
+                available: !rounds.is_empty(),
+                void_rounds: rounds.iter().filter(|round| !round.counts()).count(),
+                sent: rounds.iter().map(|round| round.sent).sum(),
+                delivered: rounds.iter().map(|round| round.delivered).sum(),
+                losses: losses.clone(),
+                softirq_ns: cpu.map(|cpu| each(cpu.softirq)),
+                process_ns: cpu.map(|cpu| each(cpu.process)),
+                metrics: metrics.iter().enumerate().filter_map(metric).collect(),
+            }
         };
-        PathReport {
-            mode: path.mode,
-            end: path.end,
-            pps: Summary::of(path.rounds.iter().filter_map(Round::pps).collect()),
-            of_bridge: ratio(&path.rounds, reference(BRIDGE)),
-            of_wire: ratio(&path.rounds, reference(WIRE)),
-            void_rounds: path.rounds.iter().filter(|round| round.pps().is_none()).count(),
-            available: !path.rounds.is_empty(),
+        Self {
+            id: experiment.id(),
+            title: experiment.title(),
+            settings: experiment.settings(on),
+            rounds: paths.iter().map(|path| path.rounds.len()).max().unwrap_or(0),
+            sure: *sure,
+            about: metrics.first().map_or("", |metric| metric.name),
+            paths: paths.iter().map(report).collect(),
         }
-    };
-    paths.iter().map(report).collect()
+    }
+
+    /// See [`Noise::spread`].
+    fn spread(&self) -> Option<f64> {
+        let bridge = self.paths.iter().find(|path| path.mode == BRIDGE)?;
+        let Summary { median, lower_quartile, upper_quartile, .. } = bridge.about(self)?.summary;
+        Some((upper_quartile - lower_quartile) / median)
+    }
 }
 
-/// Round by round; those that do not count, on either side, are left out.
-fn ratio(rounds: &[Round], reference: &[Round]) -> Option<Summary> {
-    let pairs = rounds.iter().zip(reference);
-    Summary::of(pairs.filter_map(|(round, other)| Some(round.pps()? / other.pps()?)).collect())
+impl PathReport {
+    /// What its experiment is about.
+    pub(super) fn about(&self, of: &ExperimentReport) -> Option<&MetricReport> {
+        self.metrics.get(of.about)
+    }
 }
 
 impl ProgramReport {
@@ -157,24 +245,5 @@ impl ProgramReport {
             load_seconds: Summary::of(load.clone()),
             instructions: *instructions,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn rounds(arrived: &[u64]) -> Vec<Round> {
-        let took = Duration::from_secs(1);
-        arrived.iter().map(|delivered| Round { sent: 1000, delivered: *delivered, took }).collect()
-    }
-
-    #[test]
-    fn a_ratio_is_of_two_rounds_that_both_count() {
-        let ratio = ratio(&rounds(&[999, 0, 1000]), &rounds(&[999, 1000, 500])).unwrap();
-        assert_eq!(ratio.samples, [1.0]);
-        assert_eq!(super::ratio(&rounds(&[0]), &rounds(&[1000])), None);
     }
 }

@@ -1,11 +1,13 @@
 //! A path that is up: two namespaces, and what is between them.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use super::frame::PORT;
-use super::mode::Mode;
-use super::wiring::{INTERFACE, SENDER, Wiring};
+use nsbpf_common::generator;
+
+use super::mode::{Mode, Stages};
+use super::wiring::{INTERFACE, SENDER, Size, Wiring};
 use super::{BenchError, io_error};
 use crate::apply;
 use crate::datapath::StatsReader;
@@ -13,7 +15,7 @@ use crate::lab::{Lab, Name};
 use crate::net::echo::Echo;
 use crate::net::link::{self, Link};
 use crate::net::{NetNs, Netlink, sysctl};
-use crate::state::{Object, State, Veth};
+use crate::state::{HookPoint, Object, State, Veth};
 use crate::store::{LabLock, Store};
 
 /// How long is waited for the sender's answer through a router.
@@ -23,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Side {
     pub(super) netns: NetNs,
     pub(super) netlink: Netlink,
+    /// Its name.
+    pub(super) name: String,
     /// Its interface's index.
     pub(super) ifindex: u32,
     pub(super) mac: [u8; 6],
@@ -37,23 +41,40 @@ pub(super) struct Testbed {
     pub(super) router: Option<Side>,
     /// The datapath's counters, and the sender's port; `None` without a datapath.
     counters: Option<(StatsReader, u16)>,
-    /// Takes what arrives, and lets the bridge know where the receiver is.
-    socket: UdpSocket,
-    /// Lets the router know where both are; `None` without one.
-    echo: Option<Echo>,
-    store: Store,
+    /// Hooks that programs are at.
+    pub(super) points: Vec<HookPoint>,
+    /// Lets the bridge know where the receiver is.
+    announcer: UdpSocket,
+    /// Let the router know where both are, by IPv4 and IPv6; none without a router.
+    echoes: Vec<Echo>,
+    pub(super) store: Store,
     lock: LabLock,
+}
+
+/// What a testbed is brought up with, besides its mode.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) size: Size,
+    pub(super) stages: Stages,
+    /// Flows that there has to be room for.
+    pub(super) flows: u32,
 }
 
 impl Testbed {
     /// Brings the lab of a mode up. `number` tells it from the others that are up.
-    pub(super) fn new(mode: &'static Mode, number: usize) -> Result<Self, BenchError> {
-        let text = mode.wiring.lab(number);
+    pub(super) fn new(
+        mode: &'static Mode,
+        number: usize,
+        setup: Setup,
+    ) -> Result<Self, BenchError> {
+        let Setup { size, stages, flows } = setup;
+        let text = mode.wiring.lab(number, size);
         let lab = Lab::parse(&text, "the benchmark's lab").map_err(Box::new)?;
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
         let never = std::sync::atomic::AtomicBool::new(false);
-        let mut survey = apply::converge(&store, &lab, &mode.settings(&store)?, &never)?.survey;
+        let settings = mode.settings(&store, stages, flows)?;
+        let mut survey = apply::converge(&store, &lab, &settings, &never)?.survey;
         let mut side = |place: usize| {
             let name = &lab.namespaces[place].name;
             let vanished = || BenchError::Vanished(format!("namespace {name}"));
@@ -61,13 +82,15 @@ impl Testbed {
             Side::new(name, opened.netns, opened.netlink)
         };
         let (sender, receiver) = (side(0)?, side(1)?);
-        let (router, echo) = match mode.wiring {
-            Wiring::Direct | Wiring::Bridge { .. } => (None, None),
+        let (router, echoes) = match mode.wiring {
+            Wiring::Direct | Wiring::Bridge { .. } => (None, Vec::new()),
             Wiring::Router => {
                 let identifier = u16::try_from(number).unwrap_or_default();
-                let echo = Echo::new(&receiver.netns, SENDER.into(), identifier);
-                let echo = echo.map_err(io_error("open a socket in the receiving namespace"))?;
-                (Some(side(2)?), Some(echo))
+                let echo = |to: IpAddr| {
+                    Echo::new(&receiver.netns, to, identifier)
+                        .map_err(io_error("open a socket in the receiving namespace"))
+                };
+                (Some(side(2)?), vec![echo(SENDER.0.into())?, echo(SENDER.1.into())?])
             }
         };
         let counters = if mode.counts() {
@@ -76,12 +99,29 @@ impl Testbed {
         } else {
             None
         };
-        let socket = receiver
+        let hooks = survey.state.objects.values().filter_map(|object| match object {
+            Object::Hook(hook) => Some(hook.point),
+            _ => None,
+        });
+        let points: BTreeSet<HookPoint> = hooks.collect();
+        let points = points.into_iter().collect();
+        let announcer = receiver
             .netns
-            .run(sink_socket)
+            .run(announcer)
             .and_then(|made| made)
             .map_err(io_error("open a UDP socket in the receiving namespace"))?;
-        Ok(Self { mode, sender, receiver, router, counters, socket, echo, store, lock })
+        Ok(Self {
+            mode,
+            sender,
+            receiver,
+            router,
+            counters,
+            points,
+            announcer,
+            echoes,
+            store,
+            lock,
+        })
     }
 
     /// Whether the mode is there at all on this kernel, once it is its turn: sets
@@ -100,11 +140,11 @@ impl Testbed {
             }
         }
         // The bridge floods what is for a MAC that it has not heard from.
-        self.socket
-            .send_to(&[0], (wiring.everybody(), PORT))
+        self.announcer
+            .send_to(&[0], (wiring.everybody(), generator::FIRST_DESTINATION))
             .map_err(io_error(format!("send a broadcast in mode {name}")))?;
         // Nor does a router ask for a neighbour then.
-        if let Some(echo) = &mut self.echo {
+        for echo in &mut self.echoes {
             let answered = echo.ping(PATIENCE);
             answered
                 .map_err(io_error(format!("ping the sender in mode {name}")))?
@@ -119,11 +159,17 @@ impl Testbed {
         Ok(Some(reader.read(*port)?.tx.total().packets))
     }
 
+    /// Frames from the sender that the datapath dropped.
+    pub(super) fn dropped(&self) -> Result<u64, BenchError> {
+        let Some((reader, port)) = &self.counters else { return Ok(0) };
+        Ok(reader.read(*port)?.tx.dropped().packets)
+    }
+
     /// Takes the lab down.
     pub(super) fn take_down(self) -> Result<(), BenchError> {
-        let Self { store, lock, sender, receiver, router, socket, echo, .. } = self;
+        let Self { store, lock, sender, receiver, router, announcer, echoes, .. } = self;
         // Each keeps a namespace alive.
-        drop((sender, receiver, router, socket, echo));
+        drop((sender, receiver, router, announcer, echoes));
         apply::take_down(&store)?;
         lock.retire();
         Ok(())
@@ -138,7 +184,7 @@ impl Side {
         let vanished = || BenchError::Vanished(format!("interface {name}/{INTERFACE}"));
         let Link { ifindex, mac, .. } = link.ok_or_else(vanished)?;
         let mac = mac.as_slice().try_into().map_err(|_| vanished())?;
-        Ok(Self { ifindex: *ifindex, netns, netlink, mac })
+        Ok(Self { name: name.to_string(), ifindex: *ifindex, netns, netlink, mac })
     }
 }
 
@@ -153,14 +199,8 @@ fn port(state: &State, namespace: &Name) -> Result<u16, BenchError> {
         .ok_or_else(|| BenchError::Vanished(format!("interface {namespace}/{INTERFACE}")))
 }
 
-/// Drops all that arrives right where it would be queued: no memory fills, and the
-/// kernel does not tell the sender that nobody is there.
-fn sink_socket() -> std::io::Result<UdpSocket> {
-    /// `BPF_RET | BPF_K`: keep so many bytes, none.
-    const RETURN: u16 = 0x06;
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+fn announcer() -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.set_broadcast(true)?;
-    let filter = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
-    socket2::SockRef::from(&socket).attach_filter(&filter)?;
     Ok(socket)
 }

@@ -1,97 +1,64 @@
 //! `nsbpf bench`: what the datapath costs, measured here.
 
+mod arguments;
+
 use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
 
 use super::privilege;
+use super::progress::Bar;
 use super::say::say;
-use crate::bench::{self, Comparison, EarlierReport, MAX_FLOWS, MAX_PORTS, MAX_TABLE, Options};
+use crate::bench::{self, Comparison, EarlierReport, Options, Progress};
 use crate::datapath;
 use crate::net::world;
 use crate::state::IngressHook;
-
-#[derive(Debug, Args)]
-pub(super) struct Bench {
-    /// Rounds that count
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u8).range(1..))]
-    rounds: u8,
-    /// For how long frames are sent in a round
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration,
-        default_value = "80ms")]
-    round: Duration,
-    /// Flows that the frames are of
-    #[arg(long, default_value_t = 1,
-        value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_FLOWS)))]
-    flows: u16,
-    /// Paths that are compared [default: all]
-    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = mode)]
-    modes: Vec<String>,
-    /// Ports that are attached and read; the targets are for 1,000
-    #[arg(long, default_value_t = MAX_PORTS,
-        value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_PORTS)))]
-    ports: u16,
-    /// Flows that are in a table, and read; the targets are for 1,000,000
-    #[arg(long, default_value_t = 1_000_000,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TABLE)))]
-    table: u32,
-    /// The same as `--rounds 7 --ports 100 --table 100000`
-    #[arg(long, conflicts_with_all = ["rounds", "ports", "table"])]
-    quick: bool,
-    /// Also tell what is slower, or faster, than in this report of an earlier run, and not by
-    /// chance; fails if anything is slower
-    #[arg(long, value_name = "FILE")]
-    compare: Option<PathBuf>,
-    /// Also write all that was measured to a file, as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-/// A path, by its name.
-fn mode(text: &str) -> Result<String, String> {
-    match bench::mode_names().find(|name| *name == text) {
-        Some(name) => Ok(name.to_owned()),
-        None => Err(bench::mode_names().collect::<Vec<_>>().join(", ")),
-    }
-}
+pub(super) use arguments::Bench;
 
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let Self { rounds, round, flows, mut modes, ports, table, quick, compare, json } = self;
-        let (rounds, ports, table) = if quick { (7, 100, 100_000) } else { (rounds, ports, table) };
-        if modes.is_empty() {
-            modes = bench::mode_names().map(str::to_owned).collect();
-        }
+        let options = self.options()?;
+        let Self { selftest, compare, json, svg, .. } = self;
         privilege::prepare()?;
         datapath::probe(IngressHook::Xdp).map_err(super::exit::Unsupported::from)?;
-        let earlier = compare.map(|path| read_earlier(&path, flows)).transpose()?;
-        // Opened before: the world has a /run of its own.
-        let json = json.map(|path| {
-            let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-            anyhow::Ok((path, file))
-        });
-        let json = json.transpose()?;
+        let earlier = compare.map(|path| read_earlier(&path, &options)).transpose()?;
+        // Opened before: the world has a /run of its own, and nobody wants to wait in vain.
+        let json = json.map(create).transpose()?;
+        let svg = svg.map(create).transpose()?;
         // No other thread is there yet, and none will be elsewhere.
         world::enter()?;
-        let options = Options { rounds, round, flows, modes, ports, table };
-        let report = bench::datapath(&options, &|next| eprintln!("{next}"))?;
+        let (bar, is_seen) = (Bar::new(), io::stderr().is_terminal());
+        let tell = |progress: Progress<'_>| {
+            let Progress { what, round, rounds } = progress;
+            if is_seen {
+                bar.show(round.into(), rounds.into(), what);
+            } else if round == 0 {
+                // Who does not hear it may still want the report.
+                let _ = writeln!(io::stderr(), "{what}");
+            }
+        };
+        if selftest {
+            let found = bench::selftest(&options, &tell)?;
+            say(&found.to_string())?;
+            let good = found.found_the_delay() && found.found_nothing_else();
+            return if good { Ok(()) } else { Err(super::exit::Untrustworthy.into()) };
+        }
+        let report = bench::datapath(&options, &tell)?;
+        drop(bar);
         say(&report.to_string())?;
         let comparison = earlier.map(|earlier| Comparison::of(&report, &earlier));
         if let Some(comparison) = &comparison {
             say(&format!("\n{comparison}"))?;
         }
-        if let Some((path, file)) = json {
-            let write = || {
-                let mut file = BufWriter::new(file);
-                serde_json::to_writer_pretty(&mut file, &report)?;
-                writeln!(file)?;
-                file.flush()
-            };
-            write().with_context(|| format!("write {}", path.display()))?;
+        if let Some(file) = json {
+            let mut text = serde_json::to_string_pretty(&report)?;
+            text.push('\n');
+            write(file, &text)?;
+        }
+        if let Some(file) = svg {
+            write(file, &report.svg()?)?;
         }
         match comparison.map_or(0, |comparison| comparison.slower()) {
             0 => Ok(()),
@@ -100,9 +67,22 @@ impl Bench {
     }
 }
 
-/// A report of an earlier run.
-fn read_earlier(path: &Path, flows: u16) -> anyhow::Result<EarlierReport> {
+fn create(path: PathBuf) -> anyhow::Result<(PathBuf, File)> {
+    let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    Ok((path, file))
+}
+
+fn write((path, mut file): (PathBuf, File), text: &str) -> anyhow::Result<()> {
+    file.write_all(text.as_bytes()).with_context(|| format!("write {}", path.display()))
+}
+
+/// A report of an earlier run, which has to have some of what is to be measured.
+fn read_earlier(path: &Path, options: &Options) -> anyhow::Result<EarlierReport> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    EarlierReport::read(&text, flows)
-        .map_err(|error| super::exit::Usage(format!("{}: {error}", path.display())).into())
+    let wrong = |why: String| super::exit::Usage(format!("{}: {why}", path.display()));
+    let report = EarlierReport::read(&text).map_err(|error| wrong(error.to_string()))?;
+    if !report.has_any_of(options) {
+        return Err(wrong("it has nothing of what is to be measured now".to_owned()).into());
+    }
+    Ok(report)
 }

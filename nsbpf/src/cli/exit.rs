@@ -38,6 +38,11 @@ pub(super) struct Unmet;
 #[error("paths that are slower than before: {0}")]
 pub(super) struct Slower(pub(super) usize);
 
+/// The benchmark does not find what is known, and has said what it found.
+#[derive(Debug, thiserror::Error)]
+#[error("the benchmark cannot be believed here: it does not find what is known")]
+pub(super) struct Untrustworthy;
+
 /// What was asked for makes no sense for this lab.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -89,7 +89,7 @@ enum Verb {
     Doctor(doctor::Doctor),
     /// Measure what the datapath costs
     #[command(hide = true)]
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
     /// Print the JSON Schema of labs, for editors that complete and check them
     Schema(schema::Schema),
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use nsbpf_common::generator::MAX_FLOWS;
 
 use super::load::program_error;
 use super::{DatapathError, OBJECT};
@@ -25,16 +26,19 @@ impl Generator {
     /// Frames in a batch: the kernel's own choice, said so that it stays.
     pub const BATCH: u32 = 64;
 
-    /// Loads it for an interface, and for frames of that many flows, which differ in
-    /// the UDP source port: 1 leaves frames as they are.
+    /// Loads it for an interface, and for frames of that many flows, at most
+    /// [`MAX_FLOWS`], which differ in their UDP ports: 1 leaves frames as they are.
+    /// `udp` is where the UDP header begins, with a word behind it that makes up for
+    /// what the ports add to its checksum ([`nsbpf_common::generator`]).
     ///
     /// # Errors
     /// The kernel does not take the program.
-    pub fn load(ifindex: u32, flows: u16) -> Result<Self, DatapathError> {
-        let flows = u32::from(flows);
+    pub fn load(ifindex: u32, flows: u32, udp: u32) -> Result<Self, DatapathError> {
+        let flows = flows.min(MAX_FLOWS);
         let mut ebpf = EbpfLoader::new()
             .override_global("GENERATOR_IFINDEX", &ifindex, true)
             .override_global("GENERATOR_FLOWS", &flows, true)
+            .override_global("GENERATOR_UDP", &udp, true)
             .load(OBJECT)
             .map_err(Box::new)?;
         let program = ebpf.program_mut(XDP_GENERATOR).and_then(|program| program.try_into().ok());

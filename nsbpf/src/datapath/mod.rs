@@ -6,6 +6,7 @@
 
 mod btf;
 mod cost;
+mod delay;
 mod filler;
 mod flows;
 mod generator;
@@ -36,6 +37,7 @@ use aya::programs::ProgramError;
 
 pub use self::log::KernelLog;
 pub use cost::{Costs, LoadCost};
+pub use delay::Delay;
 pub use filler::FlowsFiller;
 pub use flows::FlowsReader;
 pub use generator::Generator;

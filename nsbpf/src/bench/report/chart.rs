@@ -2,59 +2,70 @@
 
 use std::fmt;
 
-use super::Report;
-use crate::bench::arrivals::ENDS;
+use super::{ExperimentReport, Report};
 use crate::bench::statistics::Summary;
+use crate::bench::traffic::Quantity;
 
 /// Columns of the longest bar.
 const WIDTH: f64 = 40.0;
 
-/// What there is a bar for: a name, a number, and how that is written.
-type Bar = (String, f64, String);
-
-/// Bars of one kind, told by their title.
-pub(super) struct Chart {
-    title: String,
-    bars: Vec<Bar>,
+/// What there is a bar for.
+pub(super) struct Bar {
+    pub(super) name: &'static str,
+    /// Where the middle of the rounds lies: the median, and the quartiles.
+    pub(super) summary: Summary,
 }
 
-/// A chart for each thing that paths are compared by.
-pub(super) fn of(report: &Report) -> Vec<Chart> {
-    let bar = |name: &str, summary: Option<&Summary>, scale: f64, digits: usize| {
-        let value = summary?.median * scale;
-        Some((name.to_owned(), value, format!("{value:.digits$}")))
-    };
-    let rates = ENDS.map(|end| {
-        let paths = report.paths.iter().filter(|path| path.end == end);
-        let bars = paths.filter_map(|path| bar(path.mode, path.pps.as_ref(), 1e-6, 2));
-        Chart { title: format!("Mpps, {end}"), bars: bars.collect() }
-    });
-    let on_one = report.round_trips.iter().filter(|path| path.processors == 1);
-    let round_trips = on_one.filter_map(|path| bar(path.mode, path.p50_ns.as_ref(), 1e-3, 1));
-    let bulk = report
-        .bulk
-        .iter()
-        .filter_map(|path| bar(path.mode, path.bits_per_second.as_ref(), 1e-9, 1));
-    let tcp = [
-        Chart {
-            title: "TCP round trip, p50, one processor, µs (less is better)".to_owned(),
-            bars: round_trips.collect(),
-        },
-        Chart { title: "TCP in bulk, Gbit/s".to_owned(), bars: bulk.collect() },
-    ];
-    rates.into_iter().chain(tcp).filter(|chart| !chart.bars.is_empty()).collect()
+/// What paths are compared by in an experiment.
+pub(super) struct Chart {
+    pub(super) title: String,
+    pub(super) quantity: Quantity,
+    pub(super) bars: Vec<Bar>,
+}
+
+impl Chart {
+    /// A chart of each experiment that paths are compared in.
+    pub(super) fn all(report: &Report) -> Vec<Self> {
+        report.experiments.iter().filter_map(Self::of).collect()
+    }
+
+    fn of(experiment: &ExperimentReport) -> Option<Self> {
+        let metrics =
+            experiment.paths.iter().filter_map(|path| Some((path.mode, path.about(experiment)?)));
+        let mut quantity = None;
+        let bars: Vec<Bar> = metrics
+            .map(|(name, metric)| {
+                quantity = Some(metric.quantity);
+                Bar { name, summary: metric.summary.clone() }
+            })
+            .collect();
+        let quantity = quantity?;
+        let less = if quantity.more_is_better() { "" } else { ", less is better" };
+        let unit = match quantity.unit() {
+            "" => String::new(),
+            unit => format!(", {unit}"),
+        };
+        let title = format!("{}: {}{unit}{less}", experiment.title, experiment.about);
+        (bars.len() > 1).then_some(Self { title, quantity, bars })
+    }
+
+    /// The largest of its values.
+    pub(super) fn longest(&self) -> f64 {
+        self.bars.iter().map(|bar| bar.summary.median).fold(f64::MIN_POSITIVE, f64::max)
+    }
 }
 
 /// Indented, so that it is one block in Markdown too.
 impl fmt::Display for Chart {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { title, bars } = self;
-        let longest = bars.iter().map(|(_, value, _)| *value).fold(f64::MIN_POSITIVE, f64::max);
-        let names = bars.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
+        let Self { title, quantity, bars } = self;
+        let longest = self.longest();
+        let names = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
         write!(formatter, "    {title}")?;
-        for (name, value, shown) in bars {
-            let bar = blocks(value / longest * WIDTH);
-            write!(formatter, "\n    {name:<names$} {bar} {shown}")?;
+        for Bar { name, summary } in bars {
+            let blocks = blocks(summary.median / longest * WIDTH);
+            let shown = quantity.shown(summary.median);
+            write!(formatter, "\n    {name:<names$} {blocks} {shown}")?;
         }
         Ok(())
     }
@@ -75,13 +86,14 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_numbers() {
-        let bar = |name: &str, value: f64| (name.to_owned(), value, format!("{value:.1}"));
-        let chart = Chart { title: "x".to_owned(), bars: vec![bar("one", 1.0), bar("four", 4.0)] };
-        let text = chart.to_string();
+        let bar = |name, value: f64| Bar { name, summary: Summary::of(vec![value]).unwrap() };
+        let bars = vec![bar("one", 1e6), bar("four", 4e6)];
+        let quantity = Quantity::PacketsPerSecond;
+        let text = Chart { title: "x".to_owned(), quantity, bars }.to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "    x");
-        assert_eq!(lines[1], format!("    one  {} 1.0", "█".repeat(10)));
-        assert_eq!(lines[2], format!("    four {} 4.0", "█".repeat(40)));
+        assert_eq!(lines[1], format!("    one  {} 1.000", "█".repeat(10)));
+        assert_eq!(lines[2], format!("    four {} 4.000", "█".repeat(40)));
         assert_eq!(blocks(1.5), "█▌");
         assert_eq!(blocks(f64::NAN), "");
     }

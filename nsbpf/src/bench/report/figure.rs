@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use super::{ProgramReport, ratio, tcp};
-use crate::bench::bulk::Streams;
+use super::ProgramReport;
+use crate::bench::experiment::{Experiment, Kind};
 use crate::bench::flows::{Flows, TOP};
-use crate::bench::latency::RoundTrips;
-use crate::bench::mode::{Bounds, Target, WIRE};
+use crate::bench::mode::{Goal, Target};
 use crate::bench::ports::Ports;
-use crate::bench::rounds::Path;
 use crate::bench::statistics::Summary;
+use crate::bench::traffic::Shape;
+use crate::bench::turns::{Measured, Path, path_of};
+use crate::bench::wiring::Size;
 
 /// Ports that the targets are for.
 const TARGET_PORTS: u16 = 1000;
@@ -87,46 +88,60 @@ impl Figure {
     }
 }
 
-/// What each path has to carry that there is a target for, with frames of so many flows.
-pub(super) fn of_paths(paths: &[Path], flows: u16) -> Vec<Figure> {
+/// What there are targets for in experiments.
+pub(super) fn of_experiments(experiments: &[Measured]) -> Vec<Figure> {
+    experiments.iter().flat_map(of_experiment).collect()
+}
+
+fn of_experiment(measured: &Measured) -> Vec<Figure> {
+    let Measured { experiment, paths, .. } = measured;
+    let Some(goal) = goal(experiment) else { return Vec::new() };
+    let all: Vec<&Path> = paths.iter().collect();
     let figure = |path: &Path, target: &Target| {
-        let Target { end, of, must, stretch, flows } = *target;
-        let reference = paths.iter().find(|other| other.mode == of && other.end == end);
-        let share = reference.and_then(|reference| ratio(&path.rounds, &reference.rounds));
-        let of_flows = if flows == 1 { String::new() } else { format!(", {flows} flows") };
-        let what = format!("{}{of_flows}, {end}, of {of}", path.mode);
-        Figure::new(what, Unit::Share, must, stretch, share.map(|share| share.median))
+        let Target { goal, of, must, stretch } = *target;
+        let (what, unit) = match goal {
+            Goal::Frames(end, 1) => (format!("{}, {end}, of {of}", path.mode.name), Unit::Share),
+            Goal::Frames(end, flows) => {
+                (format!("{}, {flows} flows, {end}, of {of}", path.mode.name), Unit::Share)
+            }
+            Goal::RoundTrip => {
+                (format!("TCP round trip p50, {}, of {of}", path.mode.name), Unit::Multiple)
+            }
+            Goal::Bulk => (format!("TCP in bulk, {}, of {of}", path.mode.name), Unit::Share),
+        };
+        let ratio = path_of(&all, of).and_then(|reference| path.ratio(reference, 0));
+        Figure::new(what, unit, must, stretch, ratio.map(|ratio| ratio.median))
     };
     let of_path = |path: &Path| {
-        let meant = |target: &&Target| target.end == path.end && target.flows == flows;
-        path.targets.iter().filter(meant).map(|target| figure(path, target)).collect::<Vec<_>>()
+        let meant = |target: &&Target| target.goal == goal;
+        path.mode
+            .targets
+            .iter()
+            .filter(meant)
+            .map(|target| figure(path, target))
+            .collect::<Vec<_>>()
     };
     paths.iter().flat_map(of_path).collect()
 }
 
-/// TCP's round trips that there is a target for: it is for one processor.
-pub(super) fn of_round_trips(all: &[RoundTrips]) -> Vec<Figure> {
-    let figure = |path: &RoundTrips| {
-        let Bounds { must, stretch } = path.targets.round_trip.filter(|_| path.processors == 1)?;
-        let what = format!("TCP round trip p50, {}, of {WIRE}", path.mode);
-        let measured = tcp::round_trip_of_wire(path, all).map(|ratio| ratio.median);
-        Some(Figure::new(what, Unit::Multiple, must, Some(stretch), measured))
-    };
-    all.iter().filter_map(figure).collect()
+/// What targets an experiment tells of.
+fn goal(experiment: &Experiment) -> Option<Goal> {
+    if experiment.size != Size::USUAL {
+        return None;
+    }
+    match experiment.kind {
+        Kind::Frames(end, shape) => {
+            let short = Shape { flows: shape.flows, ..Shape::SHORT };
+            (shape == short).then_some(Goal::Frames(end, shape.flows))
+        }
+        Kind::RoundTrips { processors: 1 } => Some(Goal::RoundTrip),
+        Kind::Bulk { streams: 1 } => Some(Goal::Bulk),
+        _ => None,
+    }
 }
 
-/// TCP in bulk that there is a target for.
-pub(super) fn of_bulk(all: &[Streams]) -> Vec<Figure> {
-    let figure = |path: &Streams| {
-        let Bounds { must, stretch } = path.targets.bulk?;
-        let what = format!("TCP in bulk, {}, of {WIRE}", path.mode);
-        let measured = tcp::bulk_of_wire(path, all).map(|ratio| ratio.median);
-        Some(Figure::new(what, Unit::Share, must, Some(stretch), measured))
-    };
-    all.iter().filter_map(figure).collect()
-}
-
-pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
+pub(super) fn of_ports(ports: &Ports) -> [Figure; 2] {
+    let count = ports.count;
     let figure = |what: String, must, stretch, samples: &[f64]| {
         let figure = Figure::new(what, Unit::Seconds, must, Some(stretch), median(samples));
         Figure { verdict: figure.verdict.filter(|_| count == TARGET_PORTS), ..figure }
@@ -137,7 +152,8 @@ pub(super) fn of_ports(count: u16, ports: &Ports) -> [Figure; 2] {
     ]
 }
 
-pub(super) fn of_flows(count: u32, flows: &Flows) -> [Figure; 2] {
+pub(super) fn of_flows(flows: &Flows) -> [Figure; 2] {
+    let count = flows.count;
     let figure = |what: String, unit, must, measured| {
         let figure = Figure::new(what, unit, must, None, measured);
         Figure { verdict: figure.verdict.filter(|_| count == TARGET_TABLE), ..figure }
@@ -172,57 +188,71 @@ fn median(samples: &[f64]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::bench::arrivals::{ENDS, End};
-    use crate::bench::mode::BRIDGE;
-    use crate::bench::traffic::Round;
+    use crate::bench::losses::Losses;
+    use crate::bench::mode::{BRIDGE, MODES};
+    use crate::bench::traffic::{ENDS, End, Round};
 
-    const TARGETS: [Target; 2] = [
-        Target { end: ENDS[0], of: BRIDGE, flows: 1, must: 0.8, stretch: Some(0.9) },
-        Target { end: ENDS[1], of: BRIDGE, flows: 7, must: 1.0, stretch: None },
-    ];
+    fn path(name: &str, rates: &[f64]) -> Path {
+        let mode = MODES.iter().find(|mode| mode.name == name).unwrap();
+        let round = |rate: &f64| {
+            let delivered = if *rate == 0.0 { 0 } else { 1000 };
+            Round { sent: 1000, delivered, values: vec![*rate], cpu: None }
+        };
+        let rounds = rates.iter().map(round).collect();
+        Path { mode, rounds, losses: Losses::new(), cpu: None }
+    }
 
-    fn path(mode: &'static str, end: End, took_ms: &[u64]) -> Path {
-        let round =
-            |took: &u64| Round { sent: 1000, delivered: 1000, took: Duration::from_millis(*took) };
-        let targets: &[Target] = if mode == BRIDGE { &[] } else { &TARGETS };
-        Path { mode, targets, end, rounds: took_ms.iter().map(round).collect() }
+    fn measured(end: End, shape: Shape, size: Size, xdp: &[f64]) -> Measured {
+        let kind = Kind::Frames(end, shape);
+        let experiment = Experiment { kind, size, modes: Vec::new(), rounds: 2 };
+        Measured {
+            experiment,
+            paths: vec![path(BRIDGE, &[1.0, 2.0]), path("xdp", xdp)],
+            sure: true,
+        }
     }
 
     #[test]
     fn a_path_is_judged_by_its_targets() {
         let [sink, receiver] = ENDS;
-        let paths = [
-            path(BRIDGE, sink, &[80, 90]),
-            path("counters", sink, &[100, 100]),
-            path(BRIDGE, receiver, &[95, 95]),
-            path("counters", receiver, &[100, 100]),
-        ];
-        let figures = of_paths(&paths, 1);
-        assert_eq!(figures.len(), 1);
-        assert!((figures[0].measured.unwrap() - 0.85).abs() < 1e-9);
+        let usual =
+            |end, xdp: &[f64]| of_experiments(&[measured(end, Shape::SHORT, Size::USUAL, xdp)]);
+        let figures = usual(receiver, &[1.7, 3.4]);
+        assert_eq!((figures.len(), figures[0].verdict), (1, Some(Verdict::Met)));
+        assert!((figures[0].measured.unwrap() - 1.7).abs() < 1e-9);
+        assert_eq!(usual(receiver, &[1.5, 3.0])[0].verdict, Some(Verdict::Missed));
+        // That of the wire is not there to compare with.
+        let figures = usual(sink, &[4.0, 8.0]);
+        assert_eq!(figures.len(), 2);
+        assert_eq!((figures[0].verdict, figures[1].verdict), (Some(Verdict::Stretch), None));
+        let many = Shape { flows: 32_000, ..Shape::SHORT };
+        let figures = of_experiments(&[measured(sink, many, Size::USUAL, &[2.3, 4.6])]);
+        assert_eq!(figures[0].what, "xdp, 32000 flows, XDP sink, of bridge");
         assert_eq!(figures[0].verdict, Some(Verdict::Met));
-        let figures = of_paths(&paths, 7);
-        assert_eq!((figures.len(), figures[0].verdict), (1, Some(Verdict::Missed)));
-        assert!(of_paths(&paths, 2).is_empty());
+    }
+
+    #[test]
+    fn targets_are_for_what_is_usual() {
+        let [sink, _] = ENDS;
+        let long = Shape { bytes: 1514, ..Shape::SHORT };
+        assert!(of_experiments(&[measured(sink, long, Size::USUAL, &[4.0])]).is_empty());
+        let large = Size { ports: 10, ..Size::USUAL };
+        assert!(of_experiments(&[measured(sink, Shape::SHORT, large, &[4.0])]).is_empty());
     }
 
     #[test]
     fn a_path_that_no_round_counts_of_is_not_judged() {
-        let mut unknown = path("counters", ENDS[0], &[100]);
-        unknown.rounds[0].delivered = 0;
-        let paths = [path(BRIDGE, ENDS[0], &[90]), unknown];
-        assert_eq!(of_paths(&paths, 1)[0].verdict, None);
+        let figures = of_experiments(&[measured(ENDS[1], Shape::SHORT, Size::USUAL, &[0.0])]);
+        assert_eq!(figures[0].verdict, None);
     }
 
     #[test]
     fn targets_of_ports_are_for_their_number() {
-        let ports = Ports { attach: vec![0.4], read: vec![0.004] };
-        assert_eq!(of_ports(10, &ports).map(|figure| figure.verdict), [None, None]);
+        let ports = |count| Ports { count, attach: vec![0.4], read: vec![0.004] };
+        assert_eq!(of_ports(&ports(10)).map(|figure| figure.verdict), [None, None]);
         assert_eq!(
-            of_ports(TARGET_PORTS, &ports).map(|figure| figure.verdict),
+            of_ports(&ports(TARGET_PORTS)).map(|figure| figure.verdict),
             [Some(Verdict::Met), Some(Verdict::Stretch)]
         );
     }

@@ -4,75 +4,156 @@ use std::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::chart::Chart;
+use super::conditions::Conditions;
 use super::{
-    BulkReport, Figure, PathReport, ProgramReport, Report, RoundTripReport, Unit, Verdict, chart,
+    ExperimentReport, Figure, MetricReport, PathReport, ProgramReport, Report, Unit, Verdict,
+    growth,
 };
-use crate::bench::environment::Environment;
+use crate::bench::ProgramRun;
 use crate::bench::statistics::Summary;
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { environment, rounds, round_seconds, flows, frame_bytes, processors: on, .. } =
-            self;
-        let Environment {
-            kernel,
-            processors,
-            processor: model,
-            load,
-            governor,
-            mitigations,
-            nsbpf,
-            object,
-        } = environment;
-        let object = object.get(..12).unwrap_or(object);
-        writeln!(
-            formatter,
-            "nsbpf {nsbpf}, object {object}; Linux {kernel}; {processors} × {model}, all on \
-             number {}{}; load before {load}; {rounds} rounds of {round_seconds} s; \
-             frames of {frame_bytes} bytes, flows: {flows}; \
-             frequency governor: {}; mitigations of: {}\n",
-            on.one,
-            on.other.map(|other| format!(" (TCP on two: {other} too)")).unwrap_or_default(),
-            governor.as_deref().unwrap_or("none"),
-            if mitigations.is_empty() { "nothing".to_owned() } else { mitigations.join(", ") },
-        )?;
-        let mut paths =
-            table(&["path", "end", "Mpps", "middle half", "of bridge", "", "of wire", "", "void"]);
-        for path in &self.paths {
-            paths.add_row(path.cells());
+        Conditions(self).fmt(formatter)?;
+        for experiment in &self.experiments {
+            write!(formatter, "\n\n{experiment}")?;
         }
-        let mut round_trips = table(&[
-            "TCP round trip",
-            "processors",
-            "p50 µs",
-            "middle half",
-            "of wire",
-            "",
-            "p99 µs",
-            "middle half",
-            "a second",
-            "middle half",
-        ]);
-        for path in &self.round_trips {
-            round_trips.add_row(path.cells());
+        for growth in growth::tables(self) {
+            write!(formatter, "\n\n{growth}")?;
         }
-        let mut bulk =
-            table(&["TCP in bulk", "processors", "Gbit/s", "middle half", "of wire", ""]);
-        for path in &self.bulk {
-            bulk.add_row(path.cells());
+        if !self.programs.is_empty() {
+            write!(formatter, "\n\n{}", programs(&self.programs))?;
         }
-        let mut programs = table(&["program", "ns a frame", "middle half"]);
-        for ProgramReport { program, run_ns, .. } in &self.programs {
-            let [median, spread] = shown(run_ns.as_ref(), |ns| format!("{ns:.0}"));
-            programs.add_row([(*program).to_owned(), median, spread]);
+        if !self.program_runs.is_empty() {
+            write!(formatter, "\n\n{}", program_runs(&self.program_runs))?;
         }
-        let mut figures = table(&["", "must", "stretch", "median", ""]);
-        for figure in &self.figures {
-            figures.add_row(figure.cells());
+        if !self.figures.is_empty() {
+            let mut figures = table(&["", "must", "stretch", "median", ""]);
+            for figure in &self.figures {
+                figures.add_row(figure.cells());
+            }
+            write!(formatter, "\n\n{figures}")?;
         }
-        write!(formatter, "{paths}\n\n{round_trips}\n\n{bulk}\n\n{programs}\n\n{figures}")?;
-        chart::of(self).iter().try_for_each(|chart| write!(formatter, "\n\n{chart}"))
+        Chart::all(self).iter().try_for_each(|chart| write!(formatter, "\n\n{chart}"))
     }
+}
+
+impl fmt::Display for ExperimentReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { title, rounds, sure, about, paths, .. } = self;
+        let others: Vec<&str> = paths
+            .iter()
+            .max_by_key(|path| path.metrics.len())
+            .map(|path| path.metrics.keys().copied().filter(|name| name != about).collect())
+            .unwrap_or_default();
+        let unit = |name: &str| {
+            let metric = paths.iter().find_map(|path| path.metrics.get(name));
+            match metric.map_or("", |metric| metric.quantity.unit()) {
+                "" => name.to_owned(),
+                unit => format!("{name}, {unit}"),
+            }
+        };
+        let with_cpu = paths.iter().any(|path| path.process_ns.is_some());
+        let mut header = vec![
+            "path".to_owned(),
+            unit(about),
+            "middle half".to_owned(),
+            "of bridge".to_owned(),
+            "95 %".to_owned(),
+            "of wire".to_owned(),
+            "95 %".to_owned(),
+        ];
+        header.extend(others.iter().map(|name| unit(name)));
+        if with_cpu {
+            header.extend(["softirq ns".to_owned(), "process ns".to_owned()]);
+        }
+        header.push("void".to_owned());
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let mut table = table(&header);
+        for path in paths {
+            table.add_row(path.cells(about, &others, with_cpu));
+        }
+        let so_sure = if *sure { "" } else { ", as many as are allowed" };
+        write!(formatter, "{title} ({rounds} rounds{so_sure})\n\n{table}")?;
+        paths.iter().filter(|path| path.lost() > 0 || !path.losses.is_empty()).try_for_each(
+            |path| {
+                let places: Vec<String> =
+                    path.losses.iter().map(|(place, count)| format!("{place} {count}")).collect();
+                let places = if places.is_empty() {
+                    "no counter tells where".to_owned()
+                } else {
+                    places.join("; ")
+                };
+                let PathReport { mode, sent, .. } = path;
+                write!(formatter, "\n\n{mode}: {} of {sent} lost; {places}", path.lost())
+            },
+        )
+    }
+}
+
+impl PathReport {
+    fn lost(&self) -> u64 {
+        self.sent - self.delivered
+    }
+
+    fn cells(&self, about: &str, others: &[&str], with_cpu: bool) -> Vec<String> {
+        let metric = self.metrics.get(about);
+        let [median, spread] = match metric {
+            Some(MetricReport { quantity, summary, .. }) => {
+                shown(Some(summary), |value| quantity.shown(value))
+            }
+            None => Default::default(),
+        };
+        let ratio = |of: fn(&MetricReport) -> Option<&Summary>| {
+            let Some(summary) = metric.and_then(of) else { return <[String; 2]>::default() };
+            let range = summary
+                .confidence
+                .map(|[lower, upper]| format!("{lower:.2}–{upper:.2}"))
+                .unwrap_or_default();
+            [format!("{:.2}", summary.median), range]
+        };
+        let mut cells = vec![self.mode.to_owned(), median, spread];
+        cells.extend(ratio(|metric| metric.of_bridge.as_ref()));
+        cells.extend(ratio(|metric| metric.of_wire.as_ref()));
+        cells.extend(others.iter().map(|name| {
+            let metric = self.metrics.get(name);
+            metric.map(|of| of.quantity.shown(of.summary.median)).unwrap_or_default()
+        }));
+        if with_cpu {
+            let ns = |ns: Option<f64>| match ns {
+                Some(ns) if ns < 10.0 => format!("{ns:.2}"),
+                Some(ns) => format!("{ns:.0}"),
+                None => String::new(),
+            };
+            cells.extend([ns(self.softirq_ns), ns(self.process_ns)]);
+        }
+        let void = self.void_rounds.to_string();
+        cells.push(if self.available { void } else { "not here".to_owned() });
+        cells
+    }
+}
+
+fn programs(all: &[ProgramReport]) -> Table {
+    let mut table = table(&["program", "ns a frame, in a test run", "middle half"]);
+    for ProgramReport { program, run_ns, .. } in all {
+        let [median, spread] = shown(run_ns.as_ref(), |ns| format!("{ns:.0}"));
+        table.add_row([(*program).to_owned(), median, spread]);
+    }
+    table
+}
+
+fn program_runs(all: &[ProgramRun]) -> Table {
+    let mut table = table(&["programs on a path", "program", "runs a frame", "ns a run"]);
+    for ProgramRun { mode, program, runs_per_frame, run_ns } in all {
+        table.add_row([
+            (*mode).to_owned(),
+            program.clone(),
+            format!("{runs_per_frame:.2}"),
+            format!("{run_ns:.0}"),
+        ]);
+    }
+    table
 }
 
 pub(in crate::bench) fn table(header: &[&str]) -> Table {
@@ -87,44 +168,10 @@ pub(in crate::bench) fn table(header: &[&str]) -> Table {
 /// The median, and where the middle half lies.
 fn shown(summary: Option<&Summary>, number: impl Fn(f64) -> String) -> [String; 2] {
     summary.map_or_else(Default::default, |summary| {
-        let Summary { median, lower_quartile, upper_quartile, samples: _ } = summary;
+        let Summary { median, lower_quartile, upper_quartile, .. } = summary;
         let [lower, upper] = [lower_quartile, upper_quartile].map(|quartile| number(*quartile));
         [number(*median), format!("{lower}–{upper}")]
     })
-}
-
-impl PathReport {
-    fn cells(&self) -> Vec<String> {
-        let Self { mode, end, pps, of_bridge, of_wire, void_rounds, available } = self;
-        let rates = shown(pps.as_ref(), |pps| format!("{:.3}", pps / 1e6));
-        let [bridge, wire] =
-            [of_bridge, of_wire].map(|of| shown(of.as_ref(), |share| format!("{share:.2}")));
-        let void = if *available { void_rounds.to_string() } else { "not here".to_owned() };
-        let head = [(*mode).to_owned(), end.to_string()];
-        [&head[..], &rates, &bridge, &wire, &[void]].concat()
-    }
-}
-
-impl RoundTripReport {
-    fn cells(&self) -> Vec<String> {
-        let Self { mode, processors, p50_ns, p99_ns, per_second, p50_of_wire } = self;
-        let [p50, p99] =
-            [p50_ns, p99_ns].map(|ns| shown(ns.as_ref(), |ns| format!("{:.1}", ns / 1e3)));
-        let of_wire = shown(p50_of_wire.as_ref(), |times| format!("{times:.2}"));
-        let per_second = shown(per_second.as_ref(), |rate| format!("{rate:.0}"));
-        let head = [(*mode).to_owned(), processors.to_string()];
-        [&head[..], &p50, &of_wire, &p99, &per_second].concat()
-    }
-}
-
-impl BulkReport {
-    fn cells(&self) -> Vec<String> {
-        let Self { mode, processors, bits_per_second, of_wire } = self;
-        let rate = shown(bits_per_second.as_ref(), |rate| format!("{:.1}", rate / 1e9));
-        let of_wire = shown(of_wire.as_ref(), |share| format!("{share:.2}"));
-        let head = [(*mode).to_owned(), processors.to_string()];
-        [&head[..], &rate, &of_wire].concat()
-    }
 }
 
 impl Figure {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::{BenchError, Options, mode};
 use crate::apply::{self, Oversight, Wish};
+use crate::bench::{BenchError, mode};
 use crate::datapath::StatsReader;
 use crate::lab::Lab;
 use crate::plan::Step;
@@ -19,25 +19,27 @@ const READS: usize = 21;
 
 /// Samples, in seconds.
 #[derive(Default)]
-pub(super) struct Ports {
+pub(in crate::bench) struct Ports {
+    /// How many there are.
+    pub(in crate::bench) count: u16,
     /// Attaching the programs of all ports, in both directions.
-    pub(super) attach: Vec<f64>,
+    pub(in crate::bench) attach: Vec<f64>,
     /// Reading the counters of all ports.
-    pub(super) read: Vec<f64>,
+    pub(in crate::bench) read: Vec<f64>,
 }
 
-pub(super) fn measure(options: &Options) -> Result<Ports, BenchError> {
-    let lab = Lab::parse(&lab(options.ports), "the benchmark's lab").map_err(Box::new)?;
+pub(in crate::bench) fn measure(count: u16) -> Result<Ports, BenchError> {
+    let lab = Lab::parse(&lab(count), "the benchmark's lab").map_err(Box::new)?;
     let store = Store::new(&lab.name);
     let lock = store.lock()?;
     let settings = mode::settings(&store, Some(IngressHook::Tc), Wish::Any)?;
-    let mut ports = Ports::default();
+    let mut ports = Ports { count, ..Ports::default() };
     for number in 0..LABS {
         let watch = AttachWatch::default();
         apply::converge(&store, &lab, &settings, &watch)?;
         ports.attach.push(watch.attaching().as_secs_f64());
         if number == 0 {
-            read(&store, options.ports, &mut ports)?;
+            read(&store, count, &mut ports)?;
         }
         apply::take_down(&store)?;
     }

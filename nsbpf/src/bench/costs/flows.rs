@@ -1,16 +1,16 @@
 //! What many flows cost whoever looks at them: `nsbpf flows`, from outside.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::Instant;
 
 use nsbpf_common::flow::{Flow, FlowPacket};
 
-use super::frame::{self, Address};
-use super::wiring::Wiring;
-use super::{BenchError, Options, io_error, mode};
 use crate::apply::{self, Wish};
+use crate::bench::traffic::{self, Address, Shape};
+use crate::bench::wiring::{Size, Wiring};
+use crate::bench::{BenchError, io_error, mode};
 use crate::datapath::FlowsFiller;
 use crate::lab::Lab;
 use crate::plan::Settings;
@@ -20,32 +20,34 @@ use crate::store::Store;
 /// How often they are looked at.
 const READS: usize = 5;
 /// Flows that are told: those that sent most.
-pub(super) const TOP: u16 = 20;
+pub(in crate::bench) const TOP: u16 = 20;
 
 /// What looking at them took.
 #[derive(Default)]
-pub(super) struct Flows {
+pub(in crate::bench) struct Flows {
+    /// How many there are.
+    pub(in crate::bench) count: u32,
     /// Seconds, from the start of the program to its end.
-    pub(super) read: Vec<f64>,
+    pub(in crate::bench) read: Vec<f64>,
     /// The program's largest resident set, in bytes.
-    pub(super) memory_bytes: f64,
+    pub(in crate::bench) memory_bytes: f64,
 }
 
-pub(super) fn measure(options: &Options) -> Result<Flows, BenchError> {
-    let lab = Wiring::Bridge { netfilter: false }.lab(0);
+pub(in crate::bench) fn measure(table: u32) -> Result<Flows, BenchError> {
+    let lab = Wiring::Bridge { netfilter: false }.lab(0, Size::USUAL);
     let lab = Lab::parse(&lab, "the benchmark's lab").map_err(Box::new)?;
     let store = Store::new(&lab.name);
     let lock = store.lock()?;
     let settings = mode::settings(&store, Some(IngressHook::Tc), Wish::Any)?;
     // Each processor keeps some entries to itself, and evicts what is old for more.
-    let room = options.table + options.table / 8;
+    let room = table + table / 8;
     let never = std::sync::atomic::AtomicBool::new(false);
     apply::converge(&store, &lab, &Settings { flows: room, ..settings }, &never)?;
-    fill(&store, options.table)?;
-    let mut flows = Flows::default();
+    fill(&store, table)?;
+    let mut flows = Flows { count: table, ..Flows::default() };
     for _ in 0..READS {
         let start = Instant::now();
-        read(lab.name.as_str(), options.table)?;
+        read(lab.name.as_str(), table)?;
         flows.read.push(start.elapsed().as_secs_f64());
     }
     flows.memory_bytes = children_bytes().map_err(io_error("ask for a child's memory"))?;
@@ -57,10 +59,12 @@ pub(super) fn measure(options: &Options) -> Result<Flows, BenchError> {
 /// So many flows to one address, from as many others.
 fn fill(store: &Store, count: u32) -> Result<(), BenchError> {
     let mut filler = FlowsFiller::open(store)?;
-    let to = Address { mac: [2, 0, 0, 0, 0, 2], ip: Ipv4Addr::new(192, 0, 2, 1) };
+    let address =
+        |number: u8, v4| Address { mac: [2, 0, 0, 0, 0, number], v4, v6: Ipv6Addr::UNSPECIFIED };
+    let to = address(2, Ipv4Addr::new(192, 0, 2, 1));
     for number in 1..=count {
         let ip = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() | number);
-        let frame = frame::udp(Address { mac: [2, 0, 0, 0, 0, 1], ip }, to);
+        let frame = traffic::udp(Shape::SHORT, address(1, ip), to);
         let (mut packet, mut flow) = (FlowPacket::default(), Flow::default());
         packet.look_first(frame.as_slice());
         packet.settle(0, 0);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::frame::{self, Address, FRAME_BYTES, HOPS};
-use super::testbed::{Side, Testbed};
-use super::wiring::{SENDER, Wiring};
-use super::{BenchError, io_error};
+use super::frame::{self, Address, HOPS, Shape};
+use crate::bench::testbed::{Side, Testbed};
+use crate::bench::wiring::{SENDER, Wiring};
+use crate::bench::{BenchError, io_error};
 use crate::datapath::Generator;
 use crate::net::link::{self, Link};
 use crate::net::{Netlink, gro};
@@ -16,25 +16,27 @@ use crate::net::{Netlink, gro};
 /// back to what it was. A router changes frames: their MAC addresses, which the lab
 /// makes the same on both sides, and the hops that are left. So a run is over before
 /// a frame can have none left, and the next one begins with new memory.
-pub(super) struct Injector {
+pub(in crate::bench) struct Injector {
     generator: Generator,
-    frame: [u8; FRAME_BYTES],
+    frame: Vec<u8>,
     /// Frames of a run at most.
     run: u32,
 }
 
 impl Injector {
-    /// Has all ends that frames come in by receive by NAPI, and makes a frame for the
-    /// path, of that many flows.
-    pub(super) fn new(testbed: &mut Testbed, flows: u16) -> Result<Self, BenchError> {
-        receive_by_napi(testbed)?;
+    /// Makes a frame for the path. All ends that frames come in by have to
+    /// [receive by NAPI](receive_by_napi).
+    pub(in crate::bench) fn new(testbed: &Testbed, shape: Shape) -> Result<Self, BenchError> {
         let Testbed { mode, sender, receiver, router, .. } = testbed;
         let next = router.as_ref().unwrap_or(receiver);
+        let to = mode.wiring.receiver();
+        let udp = u32::try_from(shape.udp()).unwrap_or_default();
         Ok(Self {
-            generator: Generator::load(sender.ifindex, flows)?,
+            generator: Generator::load(sender.ifindex, shape.flows, udp)?,
             frame: frame::udp(
-                Address { mac: sender.mac, ip: SENDER },
-                Address { mac: next.mac, ip: mode.wiring.receiver() },
+                shape,
+                Address { mac: sender.mac, v4: SENDER.0, v6: SENDER.1 },
+                Address { mac: next.mac, v4: to.0, v6: to.1 },
             ),
             run: match router {
                 // A frame is in a batch once at most, and is not sent on with its last hop.
@@ -45,7 +47,7 @@ impl Injector {
     }
 
     /// Sends that many. Returns the time that they took.
-    pub(super) fn send(&self, from: &Side, count: u32) -> Result<Duration, BenchError> {
+    pub(in crate::bench) fn send(&self, from: &Side, count: u32) -> Result<Duration, BenchError> {
         let runs = || {
             let (mut took, mut left) = (Duration::ZERO, count);
             while left > 0 {
@@ -59,9 +61,9 @@ impl Injector {
     }
 }
 
-/// Ends inside the namespaces, and those behind who sends: on the host, with the same
-/// indices.
-fn receive_by_napi(testbed: &mut Testbed) -> Result<(), BenchError> {
+/// Has all ends that frames come in by receive by NAPI: those inside the namespaces, and
+/// those behind who sends, on the host, with the same indices.
+pub(in crate::bench) fn receive_by_napi(testbed: &mut Testbed) -> Result<(), BenchError> {
     let Testbed { mode, sender, receiver, router, .. } = testbed;
     let mut behind = Vec::new();
     for (side, sends) in [(sender, true), (receiver, false)]

@@ -2,36 +2,39 @@
 //! that loads it. Differences between paths of less than 5 % are told from these, as
 //! single rounds swing by more.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::frame::{self, Address};
-use super::{BenchError, Options};
+use crate::bench::traffic::{self, Address, Shape};
+use crate::bench::{BenchError, Options};
 use crate::datapath::{Costs, LoadCost};
 
 /// How often a program runs for one sample: some 5 ms.
 const TIMES: u32 = 100_000;
 
 /// Samples of all programs.
-pub(super) struct Programs {
+pub(in crate::bench) struct Programs {
     /// Loading all of them, in seconds.
-    pub(super) load: Vec<f64>,
-    pub(super) each: Vec<Program>,
+    pub(in crate::bench) load: Vec<f64>,
+    pub(in crate::bench) each: Vec<Program>,
 }
 
 /// Samples of one.
-pub(super) struct Program {
-    pub(super) name: &'static str,
-    pub(super) instructions: Option<u32>,
+pub(in crate::bench) struct Program {
+    pub(in crate::bench) name: &'static str,
+    pub(in crate::bench) instructions: Option<u32>,
     /// Seconds.
-    pub(super) load: Vec<f64>,
+    pub(in crate::bench) load: Vec<f64>,
     /// Nanoseconds a frame.
-    pub(super) run_ns: Vec<f64>,
+    pub(in crate::bench) run_ns: Vec<f64>,
 }
 
-pub(super) fn measure(options: &Options) -> Result<Programs, BenchError> {
-    let from = Address { mac: [2, 0, 0, 0, 0, 1], ip: Ipv4Addr::new(10, 9, 0, 1) };
-    let to = Address { mac: [2, 0, 0, 0, 0, 2], ip: Ipv4Addr::new(10, 9, 0, 2) };
-    let frame = frame::udp(from, to);
+pub(in crate::bench) fn measure(options: &Options) -> Result<Programs, BenchError> {
+    let address = |number: u8| Address {
+        mac: [2, 0, 0, 0, 0, number],
+        v4: Ipv4Addr::new(10, 9, 0, number),
+        v6: Ipv6Addr::UNSPECIFIED,
+    };
+    let frame = traffic::udp(Shape::SHORT, address(1), address(2));
     let mut programs = Programs { load: Vec::new(), each: Vec::new() };
     for number in 0..=options.rounds {
         let costs = Costs::load()?;

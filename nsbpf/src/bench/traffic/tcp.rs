@@ -1,32 +1,20 @@
-//! TCP over a path: the labs that are up for it, as [`apply`](crate::apply) leaves
-//! them, and connections.
+//! TCP connections over a path.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::mode::{MODES, Mode};
-use super::testbed::Testbed;
-use super::{BenchError, Options, io_error};
+use crate::bench::testbed::Testbed;
+use crate::bench::{BenchError, io_error};
 
 /// How long anything may take: a path that loses all must not be waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The labs of all paths that TCP is measured on, up.
-pub(super) fn testbeds(options: &Options) -> Result<Vec<Testbed>, BenchError> {
-    let is_wanted = |mode: &&Mode| options.modes.iter().any(|name| name == mode.name);
-    let modes = MODES.iter().filter(is_wanted).filter(|mode| mode.tcp.is_some());
-    modes.enumerate().map(|(number, mode)| Testbed::new(mode, number)).collect()
-}
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connects the sender to the receiver, which has the second of the two. Neither waits
 /// for more to send.
 pub(super) fn connect(testbed: &Testbed) -> Result<(TcpStream, TcpStream), BenchError> {
     let connect = || {
-        let listener =
-            testbed.receiver.netns.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
-        let port = listener.local_addr()?.port();
-        let address = SocketAddr::from((testbed.mode.wiring.receiver(), port));
+        let (listener, address) = listen(testbed)?;
         let near =
             testbed.sender.netns.run(|| TcpStream::connect_timeout(&address, PATIENCE))??;
         let (far, _) = listener.accept()?;
@@ -38,6 +26,14 @@ pub(super) fn connect(testbed: &Testbed) -> Result<(TcpStream, TcpStream), Bench
         Ok((near, far))
     };
     connect().map_err(failed(testbed))
+}
+
+/// A socket of the receiver's that the sender can connect to, and its address.
+pub(super) fn listen(testbed: &Testbed) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener =
+        testbed.receiver.netns.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+    let port = listener.local_addr()?.port();
+    Ok((listener, SocketAddr::from((testbed.mode.wiring.receiver().0, port))))
 }
 
 /// What went wrong with a connection.
