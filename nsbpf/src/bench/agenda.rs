@@ -15,7 +15,8 @@ use super::{MAX_MADE_BYTES, Options, Part};
 pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
     let mut all = Vec::new();
     let has = |part| options.parts.contains(&part);
-    let half = (options.rounds / 2).max(LEAST.min(options.rounds));
+    // What takes longer.
+    let (half, third) = (rounds(options, 2), rounds(options, 3));
     let usual = |kind, rounds| {
         let modes = modes(options, |mode| mode.main);
         Experiment { kind, size: Size::USUAL, modes, rounds }
@@ -36,7 +37,7 @@ pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
     }
     if has(Part::Bulk) {
         all.extend(
-            options.streams.iter().map(|streams| usual(Kind::Bulk { streams: *streams }, half)),
+            options.streams.iter().map(|streams| usual(Kind::Bulk { streams: *streams }, third)),
         );
     }
     if let Some(command) = options.command.clone().filter(|_| has(Part::Command)) {
@@ -44,8 +45,9 @@ pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
     }
     if has(Part::Frames) {
         let made = shapes.iter().filter(|shape| shape.bytes <= MAX_MADE_BYTES);
-        all.extend(made.flat_map(|shape| frames(options, *shape)));
-        all.extend(options.ports.iter().flat_map(|ports| scaled(options, *ports)));
+        let usual = shapes.first().copied().unwrap_or(Shape::SHORT);
+        all.extend(made.flat_map(|shape| frames(options, *shape, *shape == usual)));
+        all.extend(options.ports.iter().flat_map(|ports| scaled(options, usual, *ports)));
     }
     all.retain_mut(|experiment| {
         experiment.modes.retain(|mode| mode.takes_mtu(experiment.size.mtu));
@@ -84,10 +86,15 @@ fn shapes(options: &Options) -> Vec<Shape> {
     shapes
 }
 
-/// Frames of a shape, to each end.
-fn frames(options: &Options, shape: Shape) -> impl Iterator<Item = Experiment> {
-    let all = modes(options, |mode| mode.main || shape == Shape::SHORT);
-    let rounds = options.rounds;
+/// A part of the rounds, but as many as anything takes to be known at all.
+fn rounds(options: &Options, part: u8) -> u8 {
+    (options.rounds / part).max(LEAST.min(options.rounds))
+}
+
+/// Frames of a shape, to each end. All paths have to do with the usual one.
+fn frames(options: &Options, shape: Shape, is_usual: bool) -> impl Iterator<Item = Experiment> {
+    let all = modes(options, |mode| mode.main || is_usual);
+    let rounds = rounds(options, if is_usual { 1 } else { 2 });
     ENDS.into_iter().map(move |end| {
         let modes = all.iter().copied().filter(|mode| mode.ends.contains(&end)).collect();
         let size = size_for(shape);
@@ -95,11 +102,12 @@ fn frames(options: &Options, shape: Shape) -> impl Iterator<Item = Experiment> {
     })
 }
 
-/// Short frames between two of so many ports of a bridge, to each end.
-fn scaled(options: &Options, ports: u16) -> impl Iterator<Item = Experiment> {
-    frames(options, Shape::SHORT).map(move |mut experiment| {
-        // Its wiring has no bridge, or two.
+/// The usual frames between two of so many ports of a bridge, to each end.
+fn scaled(options: &Options, shape: Shape, ports: u16) -> impl Iterator<Item = Experiment> {
+    frames(options, shape, false).map(move |mut experiment| {
+        // Others have no bridge, or two.
         experiment.modes.retain(|mode| mode.has_one_bridge());
-        Experiment { size: Size { ports, ..Size::USUAL }, ..experiment }
+        experiment.size.ports = ports;
+        experiment
     })
 }

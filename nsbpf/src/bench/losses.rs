@@ -12,11 +12,13 @@ use crate::net::{Netlink, link, traffic};
 pub(super) type Losses = BTreeMap<String, u64>;
 
 /// What tells of packets that a namespace did not take, or of segments that TCP sent
-/// again: `/proc/net/snmp`, and the same of IPv6 in `/proc/net/snmp6` under other names.
-const COUNTERS: [(&str, &[&str]); 3] = [
+/// again: `/proc/net/snmp` and `/proc/net/netstat`, and the same of IPv6 in `/proc/net/snmp6`
+/// under other names.
+const COUNTERS: [(&str, &[&str]); 4] = [
     ("Ip", &["InHdrErrors", "InAddrErrors", "InDiscards", "OutDiscards", "OutNoRoutes"]),
     ("Udp", &["NoPorts", "RcvbufErrors", "SndbufErrors", "InCsumErrors", "MemErrors"]),
     ("Tcp", &["RetransSegs", "InErrs", "InCsumErrors"]),
+    ("TcpExt", &["TCPBacklogDrop", "TCPRcvQDrop", "RcvPruned", "OfoPruned", "ListenDrops"]),
 ];
 
 /// All counters of a path that have counted anything. They count from before it was there.
@@ -52,7 +54,8 @@ fn in_namespace(side: &mut Side, losses: &mut Losses) -> Result<(), BenchError> 
     of_links(netlink, name, losses)
         .map_err(|source| BenchError::Links { of: format!("namespace {name}"), source })?;
     let read = || {
-        let snmp = fs::read_to_string("/proc/thread-self/net/snmp")?;
+        let mut snmp = fs::read_to_string("/proc/thread-self/net/snmp")?;
+        snmp += &fs::read_to_string("/proc/thread-self/net/netstat")?;
         // Not there where IPv6 is off.
         let snmp6 = fs::read_to_string("/proc/thread-self/net/snmp6").unwrap_or_default();
         Ok::<_, io::Error>((snmp, snmp6))

@@ -7,6 +7,8 @@ use std::net::{Ipv6Addr, UdpSocket};
 use nsbpf_common::generator;
 use serde::{Deserialize, Serialize};
 
+use super::Shape;
+
 use crate::bench::ip::Ip;
 use crate::bench::losses::{counter_of, counter6_of};
 use crate::bench::testbed::Side;
@@ -36,45 +38,50 @@ impl fmt::Display for End {
 /// Both, in the order of their turns.
 pub(in crate::bench) const ENDS: [End; 2] = [End::XdpSink, End::Receiver];
 
-/// Counts what arrives, as long as this is held.
-pub(super) struct Arrivals<'a> {
-    end: End,
+/// Takes and counts what arrives, as long as this is held.
+pub(super) struct Arrivals {
     ip: Ip,
-    side: &'a mut Side,
-    _sink: Option<AttachedSink>,
+    taker: Taker,
 }
 
-impl<'a> Arrivals<'a> {
-    pub(super) fn at(
-        end: End,
-        ip: Ip,
-        side: &'a mut Side,
-        sink: &mut Sink,
-    ) -> Result<Self, BenchError> {
-        let attached = match end {
+/// What takes frames.
+enum Taker {
+    /// Attaching and detaching it takes the kernel some 30 ms, so that it stays.
+    Sink {
+        _attached: AttachedSink,
+    },
+    Sockets {
+        _sockets: Vec<UdpSocket>,
+    },
+}
+
+impl Arrivals {
+    pub(super) fn new(end: End, shape: Shape, side: &Side) -> Result<Self, BenchError> {
+        let taker = match end {
             End::XdpSink => {
-                let ifindex = side.ifindex;
-                let attached = side.netns.run(|| sink.attach(ifindex));
-                Some(attached.map_err(io_error("enter the receiving namespace"))??)
+                let attach = || Sink::load()?.attach(side.ifindex);
+                let attached = side.netns.run(attach);
+                Taker::Sink {
+                    _attached: attached.map_err(io_error("enter the receiving namespace"))??,
+                }
             }
-            End::Receiver => None,
+            End::Receiver => Taker::Sockets { _sockets: sockets(side, shape.flows)? },
         };
-        Ok(Self { end, ip, side, _sink: attached })
+        Ok(Self { ip: shape.ip, taker })
     }
 
     /// Frames that arrived so far.
-    pub(super) fn count(&mut self) -> Result<u64, BenchError> {
+    pub(super) fn count(&self, side: &mut Side) -> Result<u64, BenchError> {
         let ip = self.ip;
-        match self.end {
+        match self.taker {
             // A veth end counts what it took from its ring (`veth_xdp_rcv`, Linux
             // 6.18), and with this program it takes nothing further.
-            End::XdpSink => {
-                traffic::received(&mut self.side.netlink, &[self.side.ifindex]).map_err(|source| {
+            Taker::Sink { .. } => {
+                traffic::received(&mut side.netlink, &[side.ifindex]).map_err(|source| {
                     BenchError::Links { of: "the receiving namespace".to_owned(), source }
                 })
             }
-            End::Receiver => self
-                .side
+            Taker::Sockets { .. } => side
                 .netns
                 .run(|| delivered(ip))
                 .and_then(|count| count)
@@ -101,7 +108,7 @@ fn delivered(ip: Ip) -> std::io::Result<u64> {
 /// Sockets that frames of so many flows are for. They drop all that arrives right where it
 /// would be queued: no memory fills, and the kernel does not tell the sender that nobody is
 /// there.
-pub(super) fn sockets(side: &Side, flows: u32) -> Result<Vec<UdpSocket>, BenchError> {
+fn sockets(side: &Side, flows: u32) -> Result<Vec<UdpSocket>, BenchError> {
     /// `BPF_RET | BPF_K`: keep so many bytes, none.
     const RETURN: u16 = 0x06;
     let (_, last) = generator::ports(flows.saturating_sub(1));

@@ -1,17 +1,14 @@
 //! Frames that are made in the kernel, and sent as fast as the path takes them: what the
 //! datapath alone costs.
 
-use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use super::arrivals::{self, Arrivals};
+use super::arrivals::Arrivals;
 use super::{End, Injector, Metric, Quantity, Round, Shape, Traffic};
 use crate::bench::BenchError;
 use crate::bench::testbed::Testbed;
-use crate::datapath::Sink;
 
-/// Frames that tell how many are to follow, and bring what this path needs back into
-/// the caches.
+/// Frames that tell how many a round takes.
 const FIRST: u32 = 1 << 13;
 /// Frames of each flow, on average, before the first round: what the datapath learns of
 /// flows it has learnt then.
@@ -22,12 +19,11 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Frames of a shape to an end of a path.
 pub(in crate::bench) struct Frames {
-    end: End,
     shape: Shape,
     injector: Injector,
-    sink: Sink,
-    /// Take what arrives.
-    _sockets: Vec<UdpSocket>,
+    arrivals: Arrivals,
+    /// How many were sent last, and how long they took.
+    last: Option<(u32, Duration)>,
 }
 
 impl Frames {
@@ -40,36 +36,41 @@ impl Frames {
         shape: Shape,
     ) -> Result<Self, BenchError> {
         let injector = Injector::new(testbed, shape)?;
-        let sockets = arrivals::sockets(&testbed.receiver, shape.flows)?;
-        // Nothing is told of frames that there is no way for yet.
-        if shape.flows > 1 && testbed.prepare()? {
-            injector.send(&testbed.sender, shape.flows.saturating_mul(FIRST_OF_FLOW))?;
-        }
-        Ok(Self { end, shape, injector, sink: Sink::load()?, _sockets: sockets })
+        let arrivals = Arrivals::new(end, shape, &testbed.receiver)?;
+        Ok(Self { shape, injector, arrivals, last: None })
+    }
+
+    /// How many frames take that time, by those that were sent last. The first round is
+    /// not yet like the others.
+    fn count(&mut self, testbed: &Testbed, time: Duration) -> Result<u32, BenchError> {
+        let sent = if let Some(last) = self.last {
+            last
+        } else {
+            let flows = self.shape.flows;
+            if flows > 1 {
+                self.injector.send(&testbed.sender, flows.saturating_mul(FIRST_OF_FLOW))?;
+            }
+            (FIRST, self.injector.send(&testbed.sender, FIRST)?)
+        };
+        Ok(frames(time, sent))
     }
 }
 
 impl Traffic for Frames {
     fn round(&mut self, testbed: &mut Testbed, time: Duration) -> Result<Round, BenchError> {
-        let Self { end, shape, injector, sink, .. } = self;
         let counted_before = testbed.counted()?;
-        let Testbed { sender, receiver, .. } = testbed;
-        let mut arrivals = Arrivals::at(*end, shape.ip, receiver, sink)?;
-        let run = |arrivals: &mut Arrivals<'_>, count| {
-            let before = arrivals.count()?;
-            Ok::<_, BenchError>((before, injector.send(sender, count)?))
-        };
-        let (_, took) = run(&mut arrivals, FIRST)?;
-        let count = frames(time, took);
-        let (before, took) = run(&mut arrivals, count)?;
+        let count = self.count(testbed, time)?;
+        let Self { injector, arrivals, last, .. } = self;
+        let before = arrivals.count(&mut testbed.receiver)?;
+        let took = injector.send(&testbed.sender, count)?;
+        *last = Some((count, took));
         let sent = u64::from(count);
         let deadline = Instant::now() + PATIENCE;
-        let mut delivered = arrivals.count()? - before;
+        let mut delivered = arrivals.count(&mut testbed.receiver)? - before;
         while delivered < sent && Instant::now() < deadline {
             std::thread::sleep(POLL);
-            delivered = arrivals.count()? - before;
+            delivered = arrivals.count(&mut testbed.receiver)? - before;
         }
-        drop(arrivals);
         let counted = testbed.counted()?.zip(counted_before).map(|(now, before)| now - before);
         if let Some(counted) = counted.filter(|counted| *counted < delivered) {
             return Err(BenchError::Uncounted { mode: testbed.mode.name, delivered, counted });
@@ -86,12 +87,12 @@ pub(super) fn rate(count: u64, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
-/// How many frames take a time, if the first took that time.
-fn frames(time: Duration, first: Duration) -> u32 {
+/// How many frames take a time, if so many took that time.
+fn frames(time: Duration, (sent, took): (u32, Duration)) -> u32 {
     /// No frame is as fast.
     const LEAST_NS: u128 = 10;
-    let first = first.as_nanos().max(u128::from(FIRST) * LEAST_NS);
-    let count = u128::from(FIRST) * time.as_nanos() / first;
+    let took = took.as_nanos().max(u128::from(sent) * LEAST_NS);
+    let count = u128::from(sent) * time.as_nanos() / took;
     u32::try_from(count).unwrap_or(u32::MAX).max(FIRST)
 }
 
@@ -102,8 +103,8 @@ mod tests {
     #[test]
     fn a_round_is_as_long_as_it_should_be() {
         let second = Duration::from_secs(1);
-        assert_eq!(frames(second, second / 100), FIRST * 100);
-        assert_eq!(frames(second, Duration::ZERO), 100_000_000);
-        assert_eq!(frames(second / 100, second), FIRST);
+        assert_eq!(frames(second, (5000, second / 100)), 500_000);
+        assert_eq!(frames(second, (5000, Duration::ZERO)), 100_000_000);
+        assert_eq!(frames(second / 100, (5000, second)), FIRST);
     }
 }

@@ -29,13 +29,12 @@ pub(in crate::cli) struct Bench {
     /// Rounds at most [default: 24]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
     rounds: Option<u8>,
-    /// How well ratios have to be known for rounds to end before
-    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
-    within: f64,
-    /// For how long is sent in a round
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration,
-        default_value = "80ms")]
-    round: Duration,
+    /// How well ratios have to be known, 95 of 100 times, for rounds to end before [default: 2]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    within: Option<f64>,
+    /// For how long is sent in a round [default: 60ms]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    round: Option<Duration>,
     #[command(flatten)]
     grid: Grid,
     #[command(flatten)]
@@ -67,7 +66,7 @@ pub(in crate::cli) struct Bench {
 
 #[derive(Debug, Args)]
 struct HowMuch {
-    /// Less of it: 6 rounds, short frames of one flow over IPv4
+    /// Less of it: 6 rounds of 50 ms, short frames of one flow over IPv4
     #[arg(long, conflicts_with = "full")]
     quick: bool,
     /// More of it: all paths with all sizes and flows, up to 40 minutes
@@ -177,6 +176,8 @@ fn pointer(text: &str) -> Result<String, String> {
 /// How much there is of all, by default.
 struct Amount {
     rounds: u8,
+    percent: f64,
+    round: Duration,
     frame_bytes: &'static [u16],
     flow_counts: &'static [u32],
     ip: &'static [Ip],
@@ -187,6 +188,8 @@ struct Amount {
 
 const USUAL: Amount = Amount {
     rounds: 24,
+    percent: 2.0,
+    round: Duration::from_millis(60),
     frame_bytes: &[64, 1514],
     flow_counts: &[1, 1_000, 100_000],
     ip: &[Ip::V4, Ip::V6],
@@ -196,6 +199,8 @@ const USUAL: Amount = Amount {
 };
 const QUICK: Amount = Amount {
     rounds: 6,
+    percent: 2.0,
+    round: Duration::from_millis(50),
     frame_bytes: &[64],
     flow_counts: &[1],
     ip: &[Ip::V4],
@@ -205,6 +210,7 @@ const QUICK: Amount = Amount {
 };
 const FULL: Amount = Amount {
     rounds: 48,
+    percent: 1.0,
     frame_bytes: &[64, 128, 256, 512, 1024, 1514, 3014, 9014],
     flow_counts: &[1, 1_000, 32_000, 100_000],
     streams: &[1, 4, 16],
@@ -235,8 +241,8 @@ impl Bench {
             modes: modes.clone(),
             all_modes: much.full,
             rounds: rounds.unwrap_or(amount.rounds),
-            within: within / 100.0,
-            round: *round,
+            within: within.unwrap_or(amount.percent) / 100.0,
+            round: round.unwrap_or(amount.round),
             frame_bytes: or(frame_bytes, amount.frame_bytes),
             flow_counts: or(flow_counts, amount.flow_counts),
             ip: or(ip, amount.ip),
