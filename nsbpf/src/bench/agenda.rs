@@ -22,6 +22,7 @@ pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
         Experiment { kind, size: Size::USUAL, modes, rounds }
     };
     let shapes = shapes(options);
+    let ip = options.ip.first().copied().unwrap_or(Ip::V4);
     if has(Part::Sockets) {
         let of_one_flow = shapes.iter().filter(|shape| shape.flows == 1);
         all.extend(of_one_flow.map(|shape| {
@@ -30,24 +31,25 @@ pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
         }));
     }
     if has(Part::RoundTrips) {
-        all.extend([1, 2].map(|processors| usual(Kind::RoundTrips { processors }, half)));
+        all.extend([1, 2].map(|processors| usual(Kind::RoundTrips { ip, processors }, half)));
     }
     if has(Part::Connections) {
-        all.push(usual(Kind::Connections, half));
+        all.push(usual(Kind::Connections { ip }, half));
     }
     if has(Part::Bulk) {
-        all.extend(
-            options.streams.iter().map(|streams| usual(Kind::Bulk { streams: *streams }, third)),
-        );
+        let bulk = |streams: &u16| usual(Kind::Bulk { ip, streams: *streams }, third);
+        all.extend(options.streams.iter().map(bulk));
     }
     if let Some(command) = options.command.clone().filter(|_| has(Part::Command)) {
-        all.push(usual(Kind::Command(command), half));
+        all.push(usual(Kind::Command(ip, command), half));
     }
     if has(Part::Frames) {
         let made = shapes.iter().filter(|shape| shape.bytes <= MAX_MADE_BYTES);
         let usual = shapes.first().copied().unwrap_or(Shape::SHORT);
         all.extend(made.flat_map(|shape| frames(options, *shape, *shape == usual)));
-        all.extend(options.ports.iter().flat_map(|ports| scaled(options, usual, *ports)));
+        if usual.bytes <= MAX_MADE_BYTES {
+            all.extend(options.ports.iter().flat_map(|ports| scaled(options, usual, *ports)));
+        }
     }
     all.retain_mut(|experiment| {
         experiment.modes.retain(|mode| mode.takes_mtu(experiment.size.mtu));

@@ -11,11 +11,12 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::experiment::Experiment;
-use super::mode::{BRIDGE, WIRE};
+use super::mode::{BRIDGE, Stages, WIRE};
+use super::processor::Processors;
 use super::report::{ExperimentReport, PathReport, Report, SCHEMA};
 use super::statistics::Summary;
 use super::traffic::Quantity;
-use super::{Options, agenda};
+use super::{BenchError, Options, agenda};
 
 /// What medians of two runs of the same programs may differ by, as a share: on a shared
 /// machine 3 % was seen.
@@ -25,6 +26,7 @@ const BETWEEN_RUNS: f64 = 0.05;
 #[derive(Debug, Deserialize)]
 pub struct EarlierReport {
     environment: EarlierEnvironment,
+    stages: Stages,
     experiments: Vec<EarlierExperiment>,
 }
 
@@ -68,26 +70,43 @@ pub enum CompareError {
     /// Another layout.
     #[error("its layout is version {0}, and this nsbpf compares version {SCHEMA}: measure again")]
     Schema(u32),
+    /// Of something else.
+    #[error("it has nothing of what is to be measured now")]
+    Other,
+    /// With other stages.
+    #[error("other stages of the datapath were on (`--flows`, `--count-only`)")]
+    Stages,
+    /// The machine does not say what can be measured.
+    #[error(transparent)]
+    Machine(#[from] BenchError),
 }
 
 impl EarlierReport {
-    /// Reads a report.
+    /// Reads a report, to be compared with what such options make.
     ///
     /// # Errors
-    /// It is none, or one of another layout.
-    pub fn read(text: &str) -> Result<Self, CompareError> {
+    /// It is none, or one of another layout, or of something else.
+    pub fn read(text: &str, options: &Options) -> Result<Self, CompareError> {
         let Layout { schema } = serde_json::from_str(text)?;
         if schema != SCHEMA {
             return Err(CompareError::Schema(schema));
         }
-        Ok(serde_json::from_str(text)?)
-    }
-
-    /// Whether it has an experiment that such options make.
-    #[must_use]
-    pub fn has_any_of(&self, options: &Options) -> bool {
-        let ids: Vec<String> = agenda::experiments(options).iter().map(Experiment::id).collect();
-        self.experiments.iter().any(|experiment| ids.contains(&experiment.id))
+        let earlier: Self = serde_json::from_str(text)?;
+        if earlier.stages != options.stages {
+            return Err(CompareError::Stages);
+        }
+        let on = Processors::choose()?;
+        let has = |experiment: &Experiment| {
+            let id = experiment.id(on);
+            let earlier = earlier.experiments.iter().find(|earlier| earlier.id == id);
+            let mut paths = earlier.iter().flat_map(|earlier| &earlier.paths);
+            paths.any(|path| experiment.modes.iter().any(|mode| mode.name == path.mode))
+        };
+        if agenda::experiments(options).iter().any(has) {
+            Ok(earlier)
+        } else {
+            Err(CompareError::Other)
+        }
     }
 }
 
@@ -97,12 +116,15 @@ enum Change {
     Better,
     Worse,
     Noise,
+    /// It did carry something, and does no more.
+    Lost,
 }
 
 struct Row {
     what: String,
     old: Summary,
-    new: Summary,
+    /// `None` if it is lost.
+    new: Option<Summary>,
     change: Change,
 }
 
@@ -125,7 +147,10 @@ impl Comparison {
             new.paths.iter().filter_map(|path| Row::of(new, path, old)).collect()
         };
         Self {
-            before: format!("object {object}, Linux {kernel}, {processor}"),
+            // A file may say anything, to a terminal too.
+            before: format!("object {object}, Linux {kernel}, {processor}")
+                .escape_debug()
+                .to_string(),
             rows: report.experiments.iter().flat_map(rows).collect(),
         }
     }
@@ -133,7 +158,8 @@ impl Comparison {
     /// How much is slower than it was, and not by chance.
     #[must_use]
     pub fn slower(&self) -> usize {
-        self.rows.iter().filter(|row| row.change == Change::Worse).count()
+        let is_slower = |row: &&Row| matches!(row.change, Change::Worse | Change::Lost);
+        self.rows.iter().filter(is_slower).count()
     }
 }
 
@@ -143,20 +169,22 @@ impl Row {
             return None;
         }
         let old = old.paths.iter().find(|old| old.mode == path.mode)?.metrics.get(new.about)?;
-        let metric = path.about(new)?;
+        let metric = path.about(new);
         // The bridge itself is compared with the wire.
-        let (reference, new_ratio, old_ratio) = if path.mode == BRIDGE {
-            (WIRE, &metric.of_wire, &old.of_wire)
+        let (reference, now, before) = if path.mode == BRIDGE {
+            (WIRE, metric.and_then(|it| it.of_wire.clone()), old.of_wire.clone()?)
         } else {
-            (BRIDGE, &metric.of_bridge, &old.of_bridge)
+            (BRIDGE, metric.and_then(|it| it.of_bridge.clone()), old.of_bridge.clone()?)
         };
-        let (now, before) = (new_ratio.clone()?, old_ratio.clone()?);
-        Some(Self {
-            what: format!("{}: {}, {} of {reference}", new.title, path.mode, new.about),
-            change: change(metric.quantity, &before, &now),
-            old: before,
-            new: now,
-        })
+        let change = match (metric, &now) {
+            (Some(metric), Some(now)) => change(metric.quantity, &before, now),
+            // That there is nothing to compare with says nothing of the path.
+            (Some(_), None) => return None,
+            (None, _) if !path.available => return None,
+            (None, _) => Change::Lost,
+        };
+        let what = format!("{}: {}, {} of {reference}", new.title, path.mode, new.about);
+        Some(Self { what, old: before, new: now, change })
     }
 }
 
@@ -188,21 +216,23 @@ impl fmt::Display for Comparison {
             summary.confidence.map(range).unwrap_or_default()
         };
         for Row { what, old, new, change } in rows {
-            let percent = (new.median / old.median - 1.0) * 100.0;
             let verdict = match change {
                 Change::Better => "faster",
                 Change::Worse => "slower",
                 Change::Noise => "",
+                Change::Lost => "carries nothing",
             };
-            table.add_row([
-                what.clone(),
-                format!("{:.3}", old.median),
-                range(old),
-                format!("{:.3}", new.median),
-                range(new),
-                format!("{percent:+.1} %"),
-                verdict.to_owned(),
-            ]);
+            let [now, now_range, percent] = match new {
+                Some(new) => [
+                    format!("{:.3}", new.median),
+                    range(new),
+                    format!("{:+.1} %", (new.median / old.median - 1.0) * 100.0),
+                ],
+                None => Default::default(),
+            };
+            let before = format!("{:.3}", old.median);
+            let verdict = verdict.to_owned();
+            table.add_row([what.clone(), before, range(old), now, now_range, percent, verdict]);
         }
         write!(formatter, "before: {before}\n\n{table}")
     }
@@ -211,6 +241,7 @@ impl fmt::Display for Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::report::MetricReport;
 
     fn summary(median: f64, spread: f64) -> Summary {
         let samples = (0..=100).map(|number| median + spread * (f64::from(number) / 50.0 - 1.0));
@@ -236,17 +267,68 @@ mod tests {
         assert_eq!(rate(&old, &few), Change::Noise);
     }
 
+    fn report(schema: u32, experiments: &str) -> String {
+        format!(
+            r#"{{"schema": {schema}, "experiments": [{experiments}], "stages": {{"flows": null}},
+                "environment": {{"kernel": "", "processor": "", "object": ""}}}}"#
+        )
+    }
+
     #[test]
     fn what_is_no_report_is_refused() {
-        assert!(matches!(EarlierReport::read("{}"), Err(CompareError::NoReport(_))));
-        let report = |schema: u32| {
-            format!(
-                r#"{{"schema": {schema}, "experiments": [],
-                    "environment": {{"kernel": "", "processor": "", "object": ""}}}}"#
-            )
+        let options = Options::short_frames(&["bridge", "peer"]);
+        let read = |text: &str| EarlierReport::read(text, &options);
+        assert!(matches!(read("{}"), Err(CompareError::NoReport(_))));
+        assert!(matches!(read(&report(2, "")), Err(CompareError::Schema(2))));
+        assert!(matches!(read(r#"{"schema": 2}"#), Err(CompareError::Schema(2))));
+        assert!(matches!(read(&report(SCHEMA, "")), Err(CompareError::Other)));
+        let of = |mode: &str| {
+            let path = format!(r#"{{"mode": "{mode}", "metrics": {{}}}}"#);
+            report(SCHEMA, &format!(r#"{{"id": "frames/ipv4/64/1/receiver", "paths": [{path}]}}"#))
         };
-        assert!(matches!(EarlierReport::read(&report(2)), Err(CompareError::Schema(2))));
-        assert!(matches!(EarlierReport::read(r#"{"schema": 2}"#), Err(CompareError::Schema(2))));
-        assert!(EarlierReport::read(&report(SCHEMA)).is_ok());
+        assert!(matches!(read(&of("redirect")), Err(CompareError::Other)));
+        assert!(read(&of("peer")).is_ok());
+        let without = Options { stages: Stages { flows: Some(false) }, ..options.clone() };
+        let other = EarlierReport::read(&of("peer"), &without);
+        assert!(matches!(other, Err(CompareError::Stages)));
+    }
+
+    #[test]
+    fn a_path_that_carries_nothing_any_more_is_slower() {
+        let metric = |median: f64| MetricReport {
+            quantity: Quantity::PacketsPerSecond,
+            summary: summary(median, 0.1),
+            of_bridge: Some(summary(median, 0.1)),
+            of_wire: None,
+        };
+        let path = |metrics: BTreeMap<&'static str, MetricReport>| PathReport {
+            mode: "peer",
+            metrics,
+            ..PathReport::default()
+        };
+        let experiment = |path| ExperimentReport {
+            id: "x".to_owned(),
+            about: "rate",
+            paths: vec![path],
+            ..ExperimentReport::default()
+        };
+        let old = summary(1.5, 0.1);
+        let old = EarlierExperiment {
+            id: "x".to_owned(),
+            paths: vec![EarlierPath {
+                mode: "peer".to_owned(),
+                metrics: BTreeMap::from([(
+                    "rate".to_owned(),
+                    EarlierMetric { of_bridge: Some(old), of_wire: None },
+                )]),
+            }],
+        };
+        let row = |new: &ExperimentReport| Row::of(new, &new.paths[0], &old).map(|row| row.change);
+        let same = experiment(path(BTreeMap::from([("rate", metric(1.5))])));
+        assert_eq!(row(&same), Some(Change::Noise));
+        let gone = experiment(PathReport { available: true, ..path(BTreeMap::new()) });
+        assert_eq!(row(&gone), Some(Change::Lost));
+        let not_here = experiment(path(BTreeMap::new()));
+        assert_eq!(row(&not_here), None);
     }
 }

@@ -22,6 +22,11 @@ pub struct Environment {
     /// What chooses the frequency of the processor that all ran on; `None` where that is
     /// not the kernel's.
     pub governor: Option<String>,
+    /// What the kernel tells the time by; `None` where it does not say.
+    pub clock: Option<String>,
+    /// Whether the kernel measures all programs all the time (`kernel.bpf_stats_enabled`),
+    /// which slows them.
+    pub measures_programs: bool,
     /// Flaws of processors that the kernel mitigates here, by its names for them.
     pub mitigations: Vec<String>,
     /// Version of nsbpf.
@@ -31,7 +36,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    pub(super) fn now() -> io::Result<Self> {
+    /// With what is said of the processor that all runs on.
+    pub(super) fn now(processor: usize) -> io::Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo")?;
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         let load = fs::read_to_string("/proc/loadavg")?;
@@ -40,14 +46,22 @@ impl Environment {
             processors: cpus.lines().filter(|line| line.starts_with("processor")).count().max(1),
             processor: model.map(|(_, name)| name.trim().to_owned()).unwrap_or_default(),
             load: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default(),
-            governor: fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-                .ok()
-                .map(|governor| governor.trim().to_owned()),
+            governor: line(&format!(
+                "/sys/devices/system/cpu/cpu{processor}/cpufreq/scaling_governor"
+            )),
+            clock: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            measures_programs: line("/proc/sys/kernel/bpf_stats_enabled")
+                .is_some_and(|it| it != "0"),
             mitigations: mitigations()?,
             nsbpf: env!("CARGO_PKG_VERSION"),
             object: OBJECT_DIGEST,
         })
     }
+}
+
+/// What a file of one line says.
+fn line(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 /// What others did to the machine meanwhile.

@@ -31,13 +31,13 @@ pub(super) enum Kind {
     /// UDP between two sockets.
     Sockets(Shape),
     /// TCP, a byte each way, with the ends on one processor or on two.
-    RoundTrips { processors: u8 },
+    RoundTrips { ip: Ip, processors: u8 },
     /// TCP, connecting and closing.
-    Connections,
-    /// TCP, so many connections.
-    Bulk { streams: u16 },
-    /// Somebody else's program.
-    Command(Command),
+    Connections { ip: Ip },
+    /// TCP, so many connections; on two processors, if there are.
+    Bulk { ip: Ip, streams: u16 },
+    /// Somebody else's program, likewise.
+    Command(Ip, Command),
 }
 
 /// What tells an experiment from others, for who reads a report by a program.
@@ -60,26 +60,46 @@ pub(super) struct Settings {
 }
 
 impl Experiment {
+    /// Processors that its two ends are on.
+    fn processors(&self, on: Processors) -> u8 {
+        let two = if on.other.is_some() { 2 } else { 1 };
+        match self.kind {
+            Kind::Frames(..) | Kind::Sockets(_) | Kind::Connections { .. } => 1,
+            Kind::RoundTrips { processors, .. } => processors,
+            Kind::Bulk { .. } | Kind::Command(..) => two,
+        }
+    }
+
     /// What is compared with what another run found under the same one.
-    pub(super) fn id(&self) -> String {
+    pub(super) fn id(&self, on: Processors) -> String {
         let Self { kind, size, .. } = self;
-        let shape = |Shape { ip, bytes, flows }: &Shape| format!("{ip}/{bytes}/{flows}");
+        let shape = |Shape { ip, bytes, flows }: &Shape| format!("{}/{bytes}/{flows}", ip.id());
         let kind = match kind {
             Kind::Frames(End::XdpSink, of) => format!("frames/{}/sink", shape(of)),
             Kind::Frames(End::Receiver, of) => format!("frames/{}/receiver", shape(of)),
             Kind::Sockets(of) => format!("sockets/{}", shape(of)),
-            Kind::RoundTrips { processors } => format!("round-trips/{processors}"),
-            Kind::Connections => "connections".to_owned(),
-            Kind::Bulk { streams } => format!("bulk/{streams}"),
-            Kind::Command(Command { client, .. }) => format!("command/{}", client.join(" ")),
+            Kind::RoundTrips { ip, .. } => format!("round-trips/{}", ip.id()),
+            Kind::Connections { ip } => format!("connections/{}", ip.id()),
+            Kind::Bulk { ip, streams } => format!("bulk/{}/{streams}", ip.id()),
+            Kind::Command(ip, command) => {
+                let Command { client, server, field, less_is_better: _ } = command;
+                let words = |words: &[String]| shell_words::join(words);
+                let server = server.as_deref().map(words).unwrap_or_default();
+                let field = field.as_deref().unwrap_or_default();
+                format!("command/{}/{}/{server}/{field}", ip.id(), words(client))
+            }
+        };
+        let processors = match self.processors(on) {
+            1 => String::new(),
+            processors => format!("/processors={processors}"),
         };
         let mtu = size.unusual_mtu().map(|mtu| format!("/mtu={mtu}")).unwrap_or_default();
         let ports = size.unusual_ports().map(|ports| format!("/ports={ports}"));
-        format!("{}{mtu}{}", kind.to_lowercase(), ports.unwrap_or_default())
+        format!("{kind}{processors}{mtu}{}", ports.unwrap_or_default())
     }
 
     /// What it is, for people.
-    pub(super) fn title(&self) -> String {
+    pub(super) fn title(&self, on: Processors) -> String {
         let Self { kind, size, .. } = self;
         let shape = |Shape { ip, bytes, flows }: &Shape| {
             let flows = match flows {
@@ -91,18 +111,20 @@ impl Experiment {
         let kind = match kind {
             Kind::Frames(end, of) => format!("Frames of {}, to the {end}", shape(of)),
             Kind::Sockets(of) => format!("UDP sockets, frames of {}", shape(of)),
-            Kind::RoundTrips { processors: 1 } => "TCP round trips, one processor".to_owned(),
-            Kind::RoundTrips { processors } => {
-                format!("TCP round trips, {processors} processors")
-            }
-            Kind::Connections => "TCP connections, a byte each way".to_owned(),
-            Kind::Bulk { streams: 1 } => "TCP in bulk, one connection".to_owned(),
-            Kind::Bulk { streams } => format!("TCP in bulk, {streams} connections"),
-            Kind::Command(Command { client, .. }) => format!("`{}`", client.join(" ")),
+            Kind::RoundTrips { ip, .. } => format!("TCP round trips, {ip}"),
+            Kind::Connections { ip } => format!("TCP connections, a byte each way, {ip}"),
+            Kind::Bulk { ip, streams: 1 } => format!("TCP in bulk, one connection, {ip}"),
+            Kind::Bulk { ip, streams } => format!("TCP in bulk, {streams} connections, {ip}"),
+            Kind::Command(_, Command { client, .. }) => format!("`{}`", shell_words::join(client)),
+        };
+        let processors = match (&self.kind, self.processors(on)) {
+            (Kind::Frames(..) | Kind::Sockets(_), _) => "",
+            (_, 1) => ", one processor",
+            _ => ", two processors",
         };
         let mtu = size.unusual_mtu().map(|mtu| format!(", MTU {mtu}")).unwrap_or_default();
         let ports = size.unusual_ports().map(|ports| format!(", {ports} ports"));
-        format!("{kind}{mtu}{}", ports.unwrap_or_default())
+        format!("{kind}{processors}{mtu}{}", ports.unwrap_or_default())
     }
 
     pub(super) fn settings(&self, on: Processors) -> Settings {
@@ -113,18 +135,17 @@ impl Experiment {
             flows: Some(shape.flows),
             ..Settings::default()
         };
-        let two = if on.other.is_some() { 2 } else { 1 };
-        let (settings, processors) = match self.kind {
-            Kind::Frames(end, shape) => (Settings { end: Some(end), ..of_shape(shape) }, 1),
-            Kind::Sockets(shape) => (of_shape(shape), 1),
-            Kind::RoundTrips { processors } => (Settings::default(), processors),
-            Kind::Connections => (Settings::default(), 1),
-            Kind::Bulk { streams } => {
-                (Settings { streams: Some(streams), ..Settings::default() }, two)
+        let settings = match self.kind {
+            Kind::Frames(end, shape) => Settings { end: Some(end), ..of_shape(shape) },
+            Kind::Sockets(shape) => of_shape(shape),
+            Kind::Bulk { ip, streams } => {
+                Settings { ip: Some(ip), streams: Some(streams), ..Settings::default() }
             }
-            Kind::Command(_) => (Settings::default(), two),
+            Kind::RoundTrips { ip, .. } | Kind::Connections { ip } | Kind::Command(ip, _) => {
+                Settings { ip: Some(ip), ..Settings::default() }
+            }
         };
-        Settings { processors, mtu, ports, ..settings }
+        Settings { processors: self.processors(on), mtu, ports, ..settings }
     }
 
     /// What its rounds find; the first is what it is about.
@@ -133,16 +154,15 @@ impl Experiment {
             Kind::Frames(..) => Frames::METRICS,
             Kind::Sockets(_) => Sockets::METRICS,
             Kind::RoundTrips { .. } => RoundTrips::METRICS,
-            Kind::Connections => Connections::METRICS,
+            Kind::Connections { .. } => Connections::METRICS,
             Kind::Bulk { .. } => Bulk::METRICS,
-            Kind::Command(Command { field: None, .. }) => CommandRuns::METRICS,
-            Kind::Command(_) => CommandRuns::METRICS_OF_FIELD,
+            Kind::Command(_, command) => CommandRuns::metrics(command),
         }
     }
 
     /// Whether it is about two processors, and nothing on one.
     pub(super) fn takes_two_processors(&self) -> bool {
-        matches!(self.kind, Kind::RoundTrips { processors: 2 })
+        matches!(self.kind, Kind::RoundTrips { processors: 2, .. })
     }
 
     /// Whether the interfaces have to receive by NAPI for it: labs are not made so.
@@ -156,15 +176,17 @@ impl Experiment {
         testbed: &mut Testbed,
         on: Processors,
     ) -> Result<Box<dyn Traffic>, BenchError> {
-        let (near, far) = (on.one, on.other.unwrap_or(on.one));
+        let both = on.up_to_two();
         Ok(match &self.kind {
-            Kind::Frames(end, shape) => Box::new(Frames::new(testbed, *end, *shape)?),
-            Kind::Sockets(shape) => Box::new(Sockets::new(testbed, *shape, near)?),
-            Kind::RoundTrips { processors: 1 } => Box::new(RoundTrips::new(testbed, near, near)?),
-            Kind::RoundTrips { .. } => Box::new(RoundTrips::new(testbed, near, far)?),
-            Kind::Connections => Box::new(Connections::new(near)),
-            Kind::Bulk { streams } => Box::new(Bulk::new(*streams, near, far)),
-            Kind::Command(command) => Box::new(CommandRuns::new(testbed, command, near, far)?),
+            Kind::Frames(end, shape) => Box::new(Frames::new(testbed, *end, *shape, on.one)?),
+            Kind::Sockets(shape) => Box::new(Sockets::new(testbed, *shape, on.one)?),
+            Kind::RoundTrips { ip, processors: 1 } => {
+                Box::new(RoundTrips::new(testbed, *ip, &[on.one])?)
+            }
+            Kind::RoundTrips { ip, .. } => Box::new(RoundTrips::new(testbed, *ip, &both)?),
+            Kind::Connections { ip } => Box::new(Connections::new(*ip, on.one)),
+            Kind::Bulk { ip, streams } => Box::new(Bulk::new(*streams, *ip, &both)),
+            Kind::Command(ip, command) => Box::new(CommandRuns::new(testbed, command, *ip, &both)?),
         })
     }
 }

@@ -95,10 +95,10 @@ struct Findings {
 /// # Errors
 /// The first thing that failed. Labs may be left then: the world's end is theirs.
 pub fn datapath(options: &Options, tell: Tell<'_>) -> Result<Report, BenchError> {
-    let environment = Environment::now().map_err(io_error("look at this machine"))?;
+    let on = processor::keep_to_one()?;
+    let environment = Environment::now(on.one).map_err(io_error("look at this machine"))?;
     let busy = || CpuTime::of(&[]).map_err(io_error("read /proc/stat"));
     let before = busy()?;
-    let on = processor::keep_to_one()?;
     let mut findings = Findings::default();
     let has = |part| options.parts.contains(&part);
     if has(Part::Programs) {
@@ -120,9 +120,14 @@ pub fn datapath(options: &Options, tell: Tell<'_>) -> Result<Report, BenchError>
     }
     let mut left = agenda::experiments(options);
     left.retain(|experiment| on.other.is_some() || !experiment.takes_two_processors());
-    // Those of one size share testbeds.
-    while let Some(first) = left.first() {
-        let size = first.size;
+    // Those of one size share testbeds. The programs are looked at on the usual ones.
+    let mut sizes: Vec<Size> = if has(Part::Programs) { vec![Size::USUAL] } else { Vec::new() };
+    for experiment in &left {
+        if !sizes.contains(&experiment.size) {
+            sizes.push(experiment.size);
+        }
+    }
+    for size in sizes {
         let (now, later) = left.into_iter().partition(|experiment| experiment.size == size);
         left = later;
         measure(size, now, on, options, tell, &mut findings)?;
@@ -142,9 +147,11 @@ fn measure(
 ) -> Result<(), BenchError> {
     let flows = options.flow_counts.iter().copied().max().unwrap_or(1);
     let setup = Setup { size, stages: options.stages, flows };
+    let with_programs = size == Size::USUAL && options.parts.contains(&Part::Programs);
     let is_wanted = |mode: &&'static mode::Mode| {
         let mut modes = experiments.iter().flat_map(|experiment| &experiment.modes);
-        modes.any(|wanted| wanted.name == mode.name)
+        let is_asked = options.modes.is_empty() || options.modes.iter().any(|it| it == mode.name);
+        modes.any(|wanted| wanted.name == mode.name) || with_programs && is_asked && mode.counts()
     };
     tell_of(tell, &format!("labs with an MTU of {}, {} ports each", size.mtu, size.ports));
     let mut testbeds = Vec::new();
@@ -157,15 +164,15 @@ fn measure(
     let (later, first): (Vec<_>, Vec<_>) =
         experiments.into_iter().partition(Experiment::wants_napi);
     for experiment in first {
-        findings.experiments.push(turns::take(experiment, &mut testbeds, on, options, tell)?);
+        findings.experiments.push(turns::take(experiment, &mut testbeds, on, options, tell));
     }
     if !later.is_empty() {
         testbeds.iter_mut().try_for_each(traffic::receive_by_napi)?;
     }
     for experiment in later {
-        findings.experiments.push(turns::take(experiment, &mut testbeds, on, options, tell)?);
+        findings.experiments.push(turns::take(experiment, &mut testbeds, on, options, tell));
     }
-    if size == Size::USUAL && options.parts.contains(&Part::Programs) {
+    if with_programs {
         tell_of(tell, "programs on each path");
         testbeds.iter_mut().try_for_each(traffic::receive_by_napi)?;
         for testbed in &mut testbeds {

@@ -2,7 +2,7 @@
 //! another line in [`MODES`].
 
 use nsbpf_common::stats::Way;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::traffic::{ENDS, End};
 use super::wiring::Wiring;
@@ -75,7 +75,7 @@ pub(super) enum Goal {
 }
 
 /// What is left of our datapath's stages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stages {
     /// Whether flows are tracked; `None` as each path has it.
     pub flows: Option<bool>,

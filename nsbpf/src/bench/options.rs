@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::agenda;
 use super::ip::Ip;
 use super::mode::Stages;
 use super::traffic::Command;
@@ -61,6 +62,15 @@ pub struct Options {
     pub table: Vec<u32>,
 }
 
+impl Options {
+    /// Whether there is anything to measure.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let costs = [Part::Programs, Part::Table, Part::Ports];
+        !self.parts.iter().any(|part| costs.contains(part)) && agenda::experiments(self).is_empty()
+    }
+}
+
 /// Something that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -111,6 +121,30 @@ impl Part {
             Self::Bulk => "bulk",
             Self::Command => "command",
             Self::Frames => "frames",
+        }
+    }
+}
+
+#[cfg(test)]
+impl Options {
+    /// Frames that are [short](super::traffic::Shape::SHORT), over some paths.
+    pub(super) fn short_frames(modes: &[&str]) -> Self {
+        Self {
+            parts: vec![Part::Frames],
+            modes: modes.iter().map(|mode| (*mode).to_owned()).collect(),
+            all_modes: false,
+            rounds: 6,
+            within: 0.0,
+            round: Duration::from_millis(5),
+            frame_bytes: vec![64],
+            flow_counts: vec![1],
+            ip: vec![Ip::V4],
+            streams: vec![1],
+            ports: Vec::new(),
+            stages: Stages::default(),
+            command: None,
+            attach: vec![2],
+            table: vec![1],
         }
     }
 }

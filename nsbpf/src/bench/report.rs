@@ -60,7 +60,7 @@ pub struct Report {
 }
 
 /// One kind of traffic over several paths.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct ExperimentReport {
     /// Tells it from others, in this report and those of other runs.
     pub id: String,
@@ -79,15 +79,19 @@ pub struct ExperimentReport {
 }
 
 /// A path.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct PathReport {
     /// Its mode.
     pub mode: &'static str,
     /// Whether this kernel has such a path at all.
     pub available: bool,
-    /// Rounds that do not count because fewer than 99.9 % of what was sent arrived.
+    /// Why there are no more rounds of it, if there are not.
+    pub failed: Option<String>,
+    /// Rounds that do not count because fewer than 99.9 % of what was sent arrived, or some
+    /// of the work was done where the clock does not see it.
     pub void_rounds: usize,
-    /// Packets (of TCP in bulk bytes, otherwise exchanges) that were sent in all rounds.
+    /// Packets that were sent in all rounds; of TCP in bulk bytes, otherwise what is
+    /// counted there: round trips, connections, runs of a command.
     pub sent: u64,
     /// Those of them that arrived as they were sent.
     pub delivered: u64,
@@ -173,13 +177,22 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Paths that failed, each with its experiment.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        let paths = self.experiments.iter().flat_map(|experiment| &experiment.paths);
+        paths.filter(|path| path.failed.is_some()).count()
+    }
+}
+
 impl ExperimentReport {
     fn new(measured: &Measured, on: Processors) -> Self {
         let Measured { experiment, paths, sure } = measured;
         let all: Vec<&Path> = paths.iter().collect();
         let metrics = experiment.metrics();
         let report = |path: &Path| {
-            let Path { mode, rounds, losses, cpu } = path;
+            let Path { mode, rounds, failed, losses, cpu } = path;
             let metric = |(number, metric): (usize, &super::traffic::Metric)| {
                 let values = rounds.iter().filter_map(|round| round.value(number));
                 let ratio = |to| path.ratio(path_of(&all, to)?, number);
@@ -200,7 +213,8 @@ impl ExperimentReport {
             };
             PathReport {
                 mode: mode.name,
-                available: !rounds.is_empty(),
+                available: !rounds.is_empty() || failed.is_some(),
+                failed: failed.clone(),
                 void_rounds: rounds.iter().filter(|round| !round.counts()).count(),
                 sent: rounds.iter().map(|round| round.sent).sum(),
                 delivered: rounds.iter().map(|round| round.delivered).sum(),
@@ -211,8 +225,8 @@ impl ExperimentReport {
             }
         };
         Self {
-            id: experiment.id(),
-            title: experiment.title(),
+            id: experiment.id(on),
+            title: experiment.title(on),
             settings: experiment.settings(on),
             rounds: paths.iter().map(|path| path.rounds.len()).max().unwrap_or(0),
             sure: *sure,

@@ -58,7 +58,7 @@ pub fn selftest(options: &Options, tell: Tell<'_>) -> Result<SelfTest, BenchErro
         modes: modes.iter().collect(),
         rounds: options.rounds,
     };
-    let measured = turns::take(experiment, &mut testbeds, on, options, tell)?;
+    let measured = turns::take(experiment, &mut testbeds, on, options, tell);
     testbeds.into_iter().try_for_each(Testbed::take_down)?;
     Ok(SelfTest::of(&measured.paths))
 }
@@ -143,18 +143,13 @@ impl fmt::Display for SelfTest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::losses::Losses;
     use crate::bench::traffic::Round;
 
     /// Paths whose frames take so many nanoseconds.
     fn test(ns: [f64; 3]) -> SelfTest {
         let paths = [0, 1, 2].map(|number| {
-            let round = |_| {
-                let values = vec![1e9 / ns[number]];
-                Round { sent: 1, delivered: 1, values, cpu: None }
-            };
-            let rounds = (0..9).map(round).collect();
-            Path { mode: &SELF_TEST[number], rounds, losses: Losses::new(), cpu: None }
+            let rounds = (0..9).map(|_| Round::of_rate(1e9 / ns[number])).collect();
+            Path { rounds, ..Path::new(&SELF_TEST[number]) }
         });
         SelfTest::of(&paths)
     }

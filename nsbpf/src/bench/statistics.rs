@@ -19,9 +19,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of samples, if there are any.
+    /// Of samples, if there are any. What is no number is none: nothing by nothing.
     #[must_use]
-    pub fn of(samples: Vec<f64>) -> Option<Self> {
+    pub fn of(mut samples: Vec<f64>) -> Option<Self> {
+        samples.retain(|sample| sample.is_finite());
         let mut sorted = samples.clone();
         sorted.sort_by(f64::total_cmp);
         Some(Self {
@@ -92,6 +93,7 @@ mod tests {
         let two = Summary::of(vec![1.0, 2.0]).unwrap();
         assert!((two.median - 1.5).abs() < 1e-9);
         assert_eq!(Summary::of(Vec::new()), None);
+        assert_eq!(Summary::of(vec![f64::NAN, f64::INFINITY]), None);
     }
 
     /// From the tables of the binomial distribution.

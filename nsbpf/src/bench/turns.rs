@@ -21,6 +21,8 @@ pub(super) struct Path {
     pub(super) mode: &'static Mode,
     /// Empty where there is no such path.
     pub(super) rounds: Vec<Round>,
+    /// Why there are no more rounds of it.
+    pub(super) failed: Option<String>,
     /// What was lost in all rounds that count or not, and where.
     pub(super) losses: Losses,
     /// What the processors did in all rounds that count, where that is known.
@@ -36,53 +38,103 @@ pub(super) struct Measured {
 }
 
 /// Measures an experiment on testbeds that are up. The first round warms caches up and
-/// does not count.
+/// does not count. A path that fails has no more rounds, and the others go on.
 pub(super) fn take(
     experiment: Experiment,
     testbeds: &mut [Testbed],
     on: Processors,
     options: &Options,
     tell: Tell<'_>,
-) -> Result<Measured, BenchError> {
-    let mut turns: Vec<(usize, Box<dyn Traffic>, Path)> = Vec::new();
-    for (turn, testbed) in testbeds.iter_mut().enumerate() {
-        let mode = testbed.mode;
-        if experiment.modes.iter().any(|wanted| wanted.name == mode.name) {
-            let path = Path { mode, rounds: Vec::new(), losses: Losses::new(), cpu: None };
-            turns.push((turn, experiment.begin(testbed, on)?, path));
+) -> Measured {
+    let mut turns: Vec<Turn<'_>> = Vec::new();
+    for testbed in testbeds {
+        if experiment.modes.iter().any(|wanted| wanted.name == testbed.mode.name) {
+            let mut path = Path::new(testbed.mode);
+            let traffic = path.note(experiment.begin(testbed, on));
+            turns.push(Turn { testbed, traffic, path });
         }
     }
-    let title = experiment.title();
+    let title = experiment.title(on);
     let mut sure = false;
     for number in 0..=experiment.rounds {
+        tell(Progress { what: &title, round: number, rounds: experiment.rounds });
+        let turn = |turn: &mut Turn<'_>| turn.take(number, options, &title);
+        // Who goes first, and behind whom, is not to matter.
+        if number % 2 == 0 {
+            turns.iter_mut().for_each(turn);
+        } else {
+            turns.iter_mut().rev().for_each(turn);
+        }
+        let paths: Vec<&Path> = turns.iter().map(|turn| &turn.path).collect();
+        sure = number >= LEAST && is_sure(&paths, options.within);
         if sure {
             break;
         }
-        tell(Progress { what: &title, round: number, rounds: experiment.rounds });
-        for (turn, traffic, path) in &mut turns {
-            let testbed = &mut testbeds[*turn];
+    }
+    let paths = turns.into_iter().map(Turn::end).collect();
+    Measured { experiment, paths, sure }
+}
+
+/// A path, and what is sent over it.
+struct Turn<'a> {
+    testbed: &'a mut Testbed,
+    /// `None` once it has failed.
+    traffic: Option<Box<dyn Traffic>>,
+    path: Path,
+}
+
+impl Turn<'_> {
+    /// Round 0 does not count.
+    fn take(&mut self, number: u8, options: &Options, title: &str) {
+        let Some(traffic) = &mut self.traffic else { return };
+        let testbed = &mut *self.testbed;
+        let mut round = || {
             if !testbed.prepare()? {
-                continue;
+                return Ok(None);
             }
             let before = losses::look(testbed)?;
             let round = traffic.round(testbed, options.round)?;
             let lost = losses::since(losses::look(testbed)?, &before);
-            log::info!("{title}, {}: {round:?}, {lost:?}", path.mode.name);
-            if number > 0 {
-                path.add(round, lost);
-            }
+            log::info!("{title}, {}: {round:?}, {lost:?}", testbed.mode.name);
+            Ok(Some((round, lost)))
+        };
+        match self.path.note(round()) {
+            Some(Some((round, lost))) if number > 0 => self.path.add(round, lost),
+            Some(_) => {}
+            None => self.traffic = None,
         }
-        let paths: Vec<&Path> = turns.iter().map(|(_, _, path)| path).collect();
-        sure = number >= LEAST && is_sure(&paths, options.within);
     }
-    let end = |(turn, traffic, path): (usize, Box<dyn Traffic>, Path)| {
-        traffic.end(&testbeds[turn]).map(|()| path)
-    };
-    let paths = turns.into_iter().map(end).collect::<Result<_, _>>()?;
-    Ok(Measured { experiment, paths, sure })
+
+    fn end(self) -> Path {
+        let Self { testbed, traffic, mut path } = self;
+        if let Some(traffic) = traffic {
+            path.note(traffic.end(testbed));
+        }
+        path
+    }
 }
 
 impl Path {
+    pub(super) fn new(mode: &'static Mode) -> Self {
+        Self { mode, rounds: Vec::new(), failed: None, losses: Losses::new(), cpu: None }
+    }
+
+    /// What was found, or else why not.
+    fn note<T>(&mut self, found: Result<T, BenchError>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.failed.get_or_insert_with(|| error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Whether it is there, and no round of it counts.
+    pub(super) fn is_broken(&self) -> bool {
+        self.failed.is_some() || !self.rounds.is_empty() && !self.rounds.iter().any(Round::counts)
+    }
+
     fn add(&mut self, round: Round, lost: Losses) {
         if let Some(cpu) = round.cpu.filter(|_| round.counts()) {
             *self.cpu.get_or_insert_default() += cpu;
@@ -108,22 +160,26 @@ pub(super) fn path_of<'a>(paths: &[&'a Path], mode: &str) -> Option<&'a Path> {
     paths.iter().find(|path| path.mode.name == mode).copied()
 }
 
-/// Whether the ratio of each path to the bridge, or else to the wire, is known to a share
-/// of it, so far as rounds can tell.
+/// Whether the ratio of each path to the bridge, and to the wire, is known to a share of
+/// it, so far as rounds can tell. A path alone is told by itself.
 fn is_sure(paths: &[&Path], within: f64) -> bool {
-    let reference = path_of(paths, BRIDGE).or_else(|| path_of(paths, WIRE));
-    paths.iter().all(|path| {
-        let summary = match reference {
-            Some(reference) if reference.mode.name != path.mode.name => path.ratio(reference, 0),
-            Some(_) if paths.len() > 1 => return true,
-            _ => Summary::of(path.rounds.iter().filter_map(|round| round.value(0)).collect()),
-        };
-        match summary.as_ref().map(Summary::uncertainty) {
-            Some(uncertainty) => uncertainty.is_some_and(|uncertainty| uncertainty <= within),
-            // There is no such path, or all it does is lose packets.
-            None => path.rounds.len() != 1,
+    let is_there = |path: &&&Path| path.failed.is_none() && !path.rounds.is_empty();
+    let there: Vec<&Path> = paths.iter().filter(is_there).copied().collect();
+    let references: Vec<&Path> =
+        [BRIDGE, WIRE].into_iter().filter_map(|mode| path_of(&there, mode)).collect();
+    let is_known = |summary: Option<Summary>| {
+        summary.and_then(|it| it.uncertainty()).is_some_and(|uncertainty| uncertainty <= within)
+    };
+    let is_path_known = |path: &&Path| {
+        let others = references.iter().filter(|other| other.mode.name != path.mode.name);
+        let mut ratios = others.map(|other| path.ratio(other, 0)).peekable();
+        if ratios.peek().is_none() {
+            let values = path.rounds.iter().filter_map(|round| round.value(0));
+            return there.len() > 1 || is_known(Summary::of(values.collect()));
         }
-    })
+        ratios.all(is_known)
+    };
+    there.iter().all(is_path_known)
 }
 
 #[cfg(test)]
@@ -133,12 +189,7 @@ mod tests {
 
     fn path(name: &str, rates: &[f64]) -> Path {
         let mode = MODES.iter().find(|mode| mode.name == name).unwrap();
-        let round = |rate: &f64| {
-            let delivered = if *rate == 0.0 { 0 } else { 1000 };
-            Round { sent: 1000, delivered, values: vec![*rate], cpu: None }
-        };
-        let rounds = rates.iter().map(round).collect();
-        Path { mode, rounds, losses: Losses::new(), cpu: None }
+        Path { rounds: rates.iter().copied().map(Round::of_rate).collect(), ..Path::new(mode) }
     }
 
     #[test]
@@ -160,7 +211,12 @@ mod tests {
         assert!(!is_sure(&[&bridge], 0.01), "a path alone is told by its rate");
         let few = [path("bridge", &[1.0; 5]), path("peer", &[1.0; 5])];
         assert!(!is_sure(&[&few[0], &few[1]], 0.01));
+        let wire = path("wire", &[9.0, 1.0, 7.0, 3.0, 5.0, 2.0]);
+        assert!(!is_sure(&[&wire, &bridge, &steady], 0.01), "nothing is known of the wire");
         let dead = path("redirect", &[0.0; 6]);
-        assert!(is_sure(&[&bridge, &steady, &dead], 0.01), "more rounds would not help");
+        assert!(!is_sure(&[&bridge, &steady, &dead], 0.01), "nothing is known of it");
+        assert!(dead.is_broken() && !steady.is_broken());
+        let failed = Path { failed: Some("no way".to_owned()), ..path("redirect", &[]) };
+        assert!(failed.is_broken() && is_sure(&[&bridge, &steady, &failed], 0.01));
     }
 }

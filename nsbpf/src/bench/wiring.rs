@@ -15,6 +15,18 @@ const RECEIVER: (Ipv4Addr, Ipv6Addr) =
 const RECEIVER_BEYOND: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(10, 9, 1, 2), Ipv6Addr::new(0xfd09, 1, 0, 0, 0, 0, 0, 2));
 
+/// The sender's address of a version.
+pub(super) fn sender_by(ip: Ip) -> IpAddr {
+    pick(SENDER, ip)
+}
+
+fn pick((v4, v6): (Ipv4Addr, Ipv6Addr), ip: Ip) -> IpAddr {
+    match ip {
+        Ip::V4 => v4.into(),
+        Ip::V6 => v6.into(),
+    }
+}
+
 /// What is between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wiring {
@@ -141,11 +153,7 @@ impl Wiring {
 
     /// The receiver's address of a version.
     pub(super) fn receiver_by(self, ip: Ip) -> IpAddr {
-        let (v4, v6) = self.receiver();
-        match ip {
-            Ip::V4 => v4.into(),
-            Ip::V6 => v6.into(),
-        }
+        pick(self.receiver(), ip)
     }
 
     /// Everybody on the receiver's side.

@@ -2,12 +2,14 @@
 
 mod arguments;
 
-use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
 
 use anyhow::Context;
 
+use super::exit::{Failed, Slower, Untrustworthy, Usage};
+use super::output::Output;
 use super::privilege;
 use super::progress::Bar;
 use super::say::say;
@@ -16,73 +18,83 @@ use crate::datapath;
 use crate::net::world;
 use crate::state::IngressHook;
 pub(super) use arguments::Bench;
+use arguments::Outputs;
 
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let options = self.options()?;
-        let Self { selftest, compare, json, svg, .. } = self;
+        let Self { selftest, outputs, .. } = self;
         privilege::prepare()?;
         datapath::probe(IngressHook::Xdp).map_err(super::exit::Unsupported::from)?;
+        let Outputs { compare, json, svg } = outputs;
         let earlier = compare.map(|path| read_earlier(&path, &options)).transpose()?;
-        // Opened before: the world has a /run of its own, and nobody wants to wait in vain.
-        let json = json.map(create).transpose()?;
-        let svg = svg.map(create).transpose()?;
+        // The world has a /run of its own.
+        let json = json.map(Output::create).transpose()?;
+        let svg = svg.map(Output::create).transpose()?;
         // No other thread is there yet, and none will be elsewhere.
         world::enter()?;
-        let (bar, is_seen) = (Bar::new(), io::stderr().is_terminal());
-        let tell = |progress: Progress<'_>| {
-            let Progress { what, round, rounds } = progress;
-            if is_seen {
-                bar.show(round.into(), rounds.into(), what);
-            } else if round == 0 {
-                // Who does not hear it may still want the report.
-                let _ = writeln!(io::stderr(), "{what}");
-            }
-        };
         if selftest {
-            let found = bench::selftest(&options, &tell)?;
-            say(&found.to_string())?;
+            let found = with_progress(|tell| bench::selftest(&options, tell))?;
             let good = found.found_the_delay() && found.found_nothing_else();
-            return if good { Ok(()) } else { Err(super::exit::Untrustworthy.into()) };
+            return show(&found.to_string(), good.then_some(()).ok_or(Untrustworthy));
         }
-        let report = bench::datapath(&options, &tell)?;
-        drop(bar);
-        say(&report.to_string())?;
-        let comparison = earlier.map(|earlier| Comparison::of(&report, &earlier));
-        if let Some(comparison) = &comparison {
-            say(&format!("\n{comparison}"))?;
-        }
-        if let Some(file) = json {
+        let report = with_progress(|tell| bench::datapath(&options, tell))?;
+        // Who reads what is printed may have enough of it.
+        if let Some(output) = json {
             let mut text = serde_json::to_string_pretty(&report)?;
             text.push('\n');
-            write(file, &text)?;
+            output.write(&text)?;
         }
-        if let Some(file) = svg {
-            write(file, &report.svg()?)?;
+        if let Some(output) = svg {
+            output.write(&report.svg()?)?;
         }
-        match comparison.map_or(0, |comparison| comparison.slower()) {
-            0 => Ok(()),
-            slower => Err(super::exit::Slower(slower).into()),
+        let comparison = earlier.map(|earlier| Comparison::of(&report, &earlier));
+        let beside = comparison.as_ref().map(|it| format!("\n\n{it}")).unwrap_or_default();
+        let text = format!("{report}{beside}");
+        match (report.failed(), comparison.map_or(0, |comparison| comparison.slower())) {
+            (0, 0) => show(&text, Ok::<_, Failed>(())),
+            (0, slower) => show(&text, Err(Slower(slower))),
+            (failed, _) => show(&text, Err(Failed(failed))),
         }
     }
 }
 
-fn create(path: PathBuf) -> anyhow::Result<(PathBuf, File)> {
-    let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-    Ok((path, file))
+/// Prints what was found. That nobody reads it any more does not change the outcome.
+fn show<E>(text: &str, outcome: Result<(), E>) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match say(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        said => said?,
+    }
+    Ok(outcome?)
 }
 
-fn write((path, mut file): (PathBuf, File), text: &str) -> anyhow::Result<()> {
-    file.write_all(text.as_bytes()).with_context(|| format!("write {}", path.display()))
+/// Tells what comes next: in a bar on a terminal, otherwise a line each.
+fn with_progress<T>(work: impl FnOnce(&dyn Fn(Progress<'_>)) -> T) -> T {
+    let (bar, is_seen) = (Bar::new(), io::stderr().is_terminal());
+    work(&|progress: Progress<'_>| {
+        let Progress { what, round, rounds } = progress;
+        if is_seen {
+            bar.show(round.into(), rounds.into(), what);
+        } else if round == 0 {
+            // Who does not hear it may still want the report.
+            let _ = writeln!(io::stderr(), "{what}");
+        }
+    })
 }
 
 /// A report of an earlier run, which has to have some of what is to be measured.
 fn read_earlier(path: &Path, options: &Options) -> anyhow::Result<EarlierReport> {
-    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let wrong = |why: String| super::exit::Usage(format!("{}: {why}", path.display()));
-    let report = EarlierReport::read(&text).map_err(|error| wrong(error.to_string()))?;
-    if !report.has_any_of(options) {
-        return Err(wrong("it has nothing of what is to be measured now".to_owned()).into());
-    }
-    Ok(report)
+    /// Bytes of a report at most: a full one has two million.
+    const MOST: u64 = 64 << 20;
+    let read = || {
+        let mut text = String::new();
+        File::open(path)?.take(MOST).read_to_string(&mut text)?;
+        Ok::<_, io::Error>(text)
+    };
+    let text = read().with_context(|| format!("read {}", path.display()))?;
+    EarlierReport::read(&text, options)
+        .map_err(|error| Usage(format!("{}: {error}", path.display())).into())
 }

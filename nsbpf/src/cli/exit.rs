@@ -38,6 +38,11 @@ pub(super) struct Unmet;
 #[error("paths that are slower than before: {0}")]
 pub(super) struct Slower(pub(super) usize);
 
+/// Paths that failed, and `bench` has said which and why.
+#[derive(Debug, thiserror::Error)]
+#[error("paths that failed: {0}")]
+pub(super) struct Failed(pub(super) usize);
+
 /// The benchmark does not find what is known, and has said what it found.
 #[derive(Debug, thiserror::Error)]
 #[error("the benchmark cannot be believed here: it does not find what is known")]

@@ -18,6 +18,7 @@ mod log;
 mod ls;
 mod matrix;
 mod no_lab;
+mod output;
 mod plan;
 mod privilege;
 mod progress;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ExperimentReport, Report};
+use super::{ExperimentReport, PathReport, Report};
 use crate::bench::statistics::Summary;
 use crate::bench::traffic::Quantity;
 
@@ -12,6 +12,8 @@ const WIDTH: f64 = 40.0;
 /// What there is a bar for.
 pub(super) struct Bar {
     pub(super) name: &'static str,
+    /// What else there is to say about it.
+    pub(super) note: String,
     /// Where the middle of the rounds lies: the median, and the quartiles.
     pub(super) summary: Summary,
 }
@@ -30,13 +32,18 @@ impl Chart {
     }
 
     fn of(experiment: &ExperimentReport) -> Option<Self> {
-        let metrics =
-            experiment.paths.iter().filter_map(|path| Some((path.mode, path.about(experiment)?)));
+        let paths = &experiment.paths;
+        let metrics = paths.iter().filter_map(|path| Some((path, path.about(experiment)?)));
         let mut quantity = None;
         let bars: Vec<Bar> = metrics
-            .map(|(name, metric)| {
+            .map(|(path, metric)| {
                 quantity = Some(metric.quantity);
-                Bar { name, summary: metric.summary.clone() }
+                let note = match path {
+                    PathReport { failed: Some(_), .. } => " (failed)".to_owned(),
+                    PathReport { void_rounds: 0, .. } => String::new(),
+                    PathReport { void_rounds, .. } => format!(" ({void_rounds} rounds void)"),
+                };
+                Bar { name: path.mode, note, summary: metric.summary.clone() }
             })
             .collect();
         let quantity = quantity?;
@@ -62,10 +69,10 @@ impl fmt::Display for Chart {
         let longest = self.longest();
         let names = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
         write!(formatter, "    {title}")?;
-        for Bar { name, summary } in bars {
+        for Bar { name, note, summary } in bars {
             let blocks = blocks(summary.median / longest * WIDTH);
             let shown = quantity.shown(summary.median);
-            write!(formatter, "\n    {name:<names$} {blocks} {shown}")?;
+            write!(formatter, "\n    {name:<names$} {blocks} {shown}{note}")?;
         }
         Ok(())
     }
@@ -86,7 +93,11 @@ mod tests {
 
     #[test]
     fn bars_are_as_long_as_their_numbers() {
-        let bar = |name, value: f64| Bar { name, summary: Summary::of(vec![value]).unwrap() };
+        let bar = |name, value: f64| Bar {
+            name,
+            note: String::new(),
+            summary: Summary::of(vec![value]).unwrap(),
+        };
         let bars = vec![bar("one", 1e6), bar("four", 4e6)];
         let quantity = Quantity::PacketsPerSecond;
         let text = Chart { title: "x".to_owned(), quantity, bars }.to_string();

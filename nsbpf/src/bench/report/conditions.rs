@@ -18,6 +18,8 @@ impl fmt::Display for Conditions<'_> {
             processor: model,
             load,
             governor,
+            clock,
+            measures_programs,
             mitigations,
             nsbpf,
             object,
@@ -27,14 +29,25 @@ impl fmt::Display for Conditions<'_> {
         write!(
             formatter,
             "nsbpf {nsbpf}, object {object}; Linux {kernel}; {count} × {model}, all on \
-             number {}{}; frequency governor: {}; mitigations of: {}\n\n\
+             number {}{}; frequency governor: {}; clock: {}; mitigations of: {}{}\n\n\
              Rounds of {round_seconds} s, until each ratio is known to ±{:.1} %, 95 of 100 \
              times, or there were as many as are allowed. Load before: {load}; stolen by the \
              host: {:.1} %; middle half of the bridge's rates: {}",
             on.one,
-            on.other.map(|other| format!(" (both ends on two: {other} too)")).unwrap_or_default(),
+            on.other
+                .map(|other| {
+                    let core = if on.siblings { ", of the same core" } else { "" };
+                    format!(" (both ends on two: {other} too{core})")
+                })
+                .unwrap_or_default(),
             governor.as_deref().unwrap_or("none"),
+            clock.as_deref().unwrap_or("not known"),
             if mitigations.is_empty() { "nothing".to_owned() } else { mitigations.join(", ") },
+            if *measures_programs {
+                "; kernel.bpf_stats_enabled is on, which slows programs"
+            } else {
+                ""
+            },
             within * 100.0,
             stolen * 100.0,
             spread.map_or("not known".to_owned(), |spread| format!("{:.1} % wide", spread * 100.0)),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::ProgramReport;
 use crate::bench::experiment::{Experiment, Kind};
 use crate::bench::flows::{Flows, TOP};
+use crate::bench::ip::Ip;
 use crate::bench::mode::{Goal, Target};
 use crate::bench::ports::Ports;
 use crate::bench::statistics::Summary;
@@ -58,6 +59,8 @@ pub struct Figure {
     pub stretch: Option<f64>,
     /// What it is, a median.
     pub measured: Option<f64>,
+    /// How sure that is, where it is a ratio: see [`Summary::confidence`].
+    pub confidence: Option<[f64; 2]>,
     /// How it compares; `None` if there is no figure, or it was not measured at the
     /// size that the targets are for.
     pub verdict: Option<Verdict>,
@@ -84,7 +87,7 @@ impl Figure {
                 Verdict::Missed
             }
         });
-        Self { what: what.into(), unit, must, stretch, measured, verdict }
+        Self { what: what.into(), unit, must, stretch, measured, confidence: None, verdict }
     }
 }
 
@@ -109,8 +112,12 @@ fn of_experiment(measured: &Measured) -> Vec<Figure> {
             }
             Goal::Bulk => (format!("TCP in bulk, {}, of {of}", path.mode.name), Unit::Share),
         };
-        let ratio = path_of(&all, of).and_then(|reference| path.ratio(reference, 0));
-        Figure::new(what, unit, must, stretch, ratio.map(|ratio| ratio.median))
+        let reference = path_of(&all, of);
+        let ratio = reference.and_then(|reference| path.ratio(reference, 0));
+        let figure = Figure::new(what, unit, must, stretch, ratio.as_ref().map(|it| it.median));
+        // Whatever it has to do, it does not.
+        let verdict = if path.is_broken() { Some(Verdict::Missed) } else { figure.verdict };
+        Figure { verdict, confidence: ratio.and_then(|ratio| ratio.confidence), ..figure }
     };
     let of_path = |path: &Path| {
         let meant = |target: &&Target| target.goal == goal;
@@ -134,8 +141,8 @@ fn goal(experiment: &Experiment) -> Option<Goal> {
             let short = Shape { flows: shape.flows, ..Shape::SHORT };
             (shape == short).then_some(Goal::Frames(end, shape.flows))
         }
-        Kind::RoundTrips { processors: 1 } => Some(Goal::RoundTrip),
-        Kind::Bulk { streams: 1 } => Some(Goal::Bulk),
+        Kind::RoundTrips { ip: Ip::V4, processors: 1 } => Some(Goal::RoundTrip),
+        Kind::Bulk { ip: Ip::V4, streams: 1 } => Some(Goal::Bulk),
         _ => None,
     }
 }
@@ -189,18 +196,12 @@ fn median(samples: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::losses::Losses;
     use crate::bench::mode::{BRIDGE, MODES};
     use crate::bench::traffic::{ENDS, End, Round};
 
     fn path(name: &str, rates: &[f64]) -> Path {
         let mode = MODES.iter().find(|mode| mode.name == name).unwrap();
-        let round = |rate: &f64| {
-            let delivered = if *rate == 0.0 { 0 } else { 1000 };
-            Round { sent: 1000, delivered, values: vec![*rate], cpu: None }
-        };
-        let rounds = rates.iter().map(round).collect();
-        Path { mode, rounds, losses: Losses::new(), cpu: None }
+        Path { rounds: rates.iter().copied().map(Round::of_rate).collect(), ..Path::new(mode) }
     }
 
     fn measured(end: End, shape: Shape, size: Size, xdp: &[f64]) -> Measured {
@@ -242,9 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_no_round_counts_of_is_not_judged() {
+    fn a_path_that_loses_all_misses_its_targets() {
         let figures = of_experiments(&[measured(ENDS[1], Shape::SHORT, Size::USUAL, &[0.0])]);
-        assert_eq!(figures[0].verdict, None);
+        assert_eq!((figures[0].measured, figures[0].verdict), (None, Some(Verdict::Missed)));
+        let figures = of_experiments(&[measured(ENDS[1], Shape::SHORT, Size::USUAL, &[])]);
+        assert_eq!(figures[0].verdict, None, "this kernel has no such path");
     }
 
     #[test]

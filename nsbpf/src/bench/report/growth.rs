@@ -1,13 +1,11 @@
 //! How the cost of a packet grows with what there is more of: flows, bytes, ports.
 
-use serde::Serialize;
-
 use super::{ExperimentReport, PathReport, Report, table};
 use crate::bench::experiment::Settings;
 use crate::bench::traffic::Quantity;
 
 /// What experiments differ in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dimension {
     Flows,
     Bytes,

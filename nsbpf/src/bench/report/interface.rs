@@ -27,10 +27,9 @@ impl Interface {
             .sender
             .netns
             .run(|| Ethtool::open().and_then(|mut ethtool| ethtool.get(ifindex)));
-        let failed = || io_error("look at a sender's offloads");
+        let failed = || io_error(format!("look at the offloads of {}", testbed.sender.name));
         let offloads = match found.map_err(failed())? {
             Ok(found) => Feature::ALL.into_iter().filter(|feature| found.has(*feature)).collect(),
-            // A kernel that does not tell has none of ours off either.
             Err(error) => return Err(failed()(std::io::Error::other(error))),
         };
         let names = |features: Vec<Feature>| features.into_iter().map(Feature::name).collect();

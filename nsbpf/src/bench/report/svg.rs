@@ -95,7 +95,7 @@ fn draw_chart(chart: &Chart, field: &DrawingArea<SVGBackend<'_>, Shift>) -> Outc
         let style = ("sans-serif", TEXT).into_font().color(&BLACK);
         style.pos(Pos::new(beside, VPos::Center))
     };
-    for (number, Bar { name, summary }) in (0_u32..).zip(bars) {
+    for (number, Bar { name, note, summary }) in (0_u32..).zip(bars) {
         // From the top.
         let middle = places - f64::from(number) - 0.5;
         let value = quantity.scaled(summary.median);
@@ -104,7 +104,8 @@ fn draw_chart(chart: &Chart, field: &DrawingArea<SVGBackend<'_>, Shift>) -> Outc
         let quartiles = [summary.lower_quartile, summary.upper_quartile]
             .map(|quartile| (quantity.scaled(quartile), middle));
         plot.draw_series([PathElement::new(quartiles, BLACK.stroke_width(2))])?;
-        let (before, after) = (format!("{name}  "), format!(" {}", quantity.shown(summary.median)));
+        let shown = quantity.shown(summary.median);
+        let (before, after) = (format!("{name}  "), format!(" {shown}{note}"));
         let end = quantity.scaled(summary.upper_quartile);
         plot.draw_series([
             Text::new(before, (0.0, middle), text(HPos::Right)),
@@ -122,7 +123,11 @@ mod tests {
 
     #[test]
     fn a_picture_has_every_bar_and_its_number() {
-        let bar = |name, value: f64| Bar { name, summary: Summary::of(vec![value]).unwrap() };
+        let bar = |name, value: f64| Bar {
+            name,
+            note: String::new(),
+            summary: Summary::of(vec![value]).unwrap(),
+        };
         let chart = |title: &str| Chart {
             title: title.to_owned(),
             quantity: Quantity::PacketsPerSecond,

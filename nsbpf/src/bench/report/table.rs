@@ -29,7 +29,7 @@ impl fmt::Display for Report {
             write!(formatter, "\n\n{}", program_runs(&self.program_runs))?;
         }
         if !self.figures.is_empty() {
-            let mut figures = table(&["", "must", "stretch", "median", ""]);
+            let mut figures = table(&["", "must", "stretch", "median", "95 %", ""]);
             for figure in &self.figures {
                 figures.add_row(figure.cells());
             }
@@ -76,6 +76,11 @@ impl fmt::Display for ExperimentReport {
         }
         let so_sure = if *sure { "" } else { ", as many as are allowed" };
         write!(formatter, "{title} ({rounds} rounds{so_sure})\n\n{table}")?;
+        for PathReport { mode, failed, .. } in paths {
+            if let Some(why) = failed {
+                write!(formatter, "\n\n{mode} failed: {why}")?;
+            }
+        }
         paths.iter().filter(|path| path.lost() > 0 || !path.losses.is_empty()).try_for_each(
             |path| {
                 let places: Vec<String> =
@@ -94,7 +99,7 @@ impl fmt::Display for ExperimentReport {
 
 impl PathReport {
     fn lost(&self) -> u64 {
-        self.sent - self.delivered
+        self.sent.saturating_sub(self.delivered)
     }
 
     fn cells(&self, about: &str, others: &[&str], with_cpu: bool) -> Vec<String> {
@@ -128,8 +133,11 @@ impl PathReport {
             };
             cells.extend([ns(self.softirq_ns), ns(self.process_ns)]);
         }
-        let void = self.void_rounds.to_string();
-        cells.push(if self.available { void } else { "not here".to_owned() });
+        cells.push(match self {
+            Self { available: false, .. } => "not here".to_owned(),
+            Self { failed: Some(_), .. } => "failed".to_owned(),
+            Self { void_rounds, .. } => void_rounds.to_string(),
+        });
         cells
     }
 }
@@ -175,8 +183,8 @@ fn shown(summary: Option<&Summary>, number: impl Fn(f64) -> String) -> [String; 
 }
 
 impl Figure {
-    fn cells(&self) -> [String; 5] {
-        let Self { what, unit, must, stretch, measured, verdict } = self;
+    fn cells(&self) -> [String; 6] {
+        let Self { what, unit, must, stretch, measured, confidence, verdict } = self;
         let bound = if *unit == Unit::Share { "≥" } else { "≤" };
         let target = |target: f64| format!("{bound} {}", unit.shown(target));
         let verdict = match verdict {
@@ -190,6 +198,7 @@ impl Figure {
             target(*must),
             stretch.map(target).unwrap_or_default(),
             measured.map(|measured| unit.shown(measured)).unwrap_or_default(),
+            confidence.map(|it| it.map(|bound| unit.shown(bound)).join("–")).unwrap_or_default(),
             verdict.to_owned(),
         ]
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv6Addr, UdpSocket};
 
 use nsbpf_common::generator;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Shape;
 
@@ -17,7 +17,7 @@ use crate::datapath::{AttachedSink, Sink};
 use crate::net::traffic;
 
 /// What the receiving namespace does with frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::bench) enum End {
     /// An XDP program drops them: what is measured is the way there alone.
@@ -62,7 +62,8 @@ impl Arrivals {
                 let attach = || Sink::load()?.attach(side.ifindex);
                 let attached = side.netns.run(attach);
                 Taker::Sink {
-                    _attached: attached.map_err(io_error("enter the receiving namespace"))??,
+                    _attached: attached
+                        .map_err(io_error(format!("enter namespace {}", side.name)))??,
                 }
             }
             End::Receiver => Taker::Sockets { _sockets: sockets(side, shape.flows)? },
@@ -85,7 +86,7 @@ impl Arrivals {
                 .netns
                 .run(|| delivered(ip))
                 .and_then(|count| count)
-                .map_err(io_error("read the receiving namespace's counters of IP")),
+                .map_err(io_error(format!("read namespace {}'s counters of IP", side.name))),
         }
     }
 }
@@ -125,5 +126,5 @@ fn sockets(side: &Side, flows: u32) -> Result<Vec<UdpSocket>, BenchError> {
     side.netns
         .run(open)
         .and_then(|opened| opened)
-        .map_err(io_error("open UDP sockets in the receiving namespace"))
+        .map_err(io_error(format!("open UDP sockets in namespace {}", side.name)))
 }

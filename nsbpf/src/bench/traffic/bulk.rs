@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Metric, Quantity, Round, Traffic, tcp};
 use crate::bench::BenchError;
 use crate::bench::cpu::CpuTime;
+use crate::bench::ip::Ip;
 use crate::bench::processor;
 use crate::bench::testbed::Testbed;
 
@@ -23,8 +24,8 @@ const PERIOD: usize = 251;
 /// Connections from one processor to another, or the same.
 pub(in crate::bench) struct Bulk {
     streams: u16,
-    near: usize,
-    far: usize,
+    ip: Ip,
+    processors: Vec<usize>,
     /// What is sent: from each of the period's bytes on there is a chunk.
     pattern: Vec<u8>,
 }
@@ -34,21 +35,25 @@ impl Bulk {
     pub(in crate::bench) const METRICS: &[Metric] =
         &[Metric { name: "payload", quantity: Quantity::BitsPerSecond }];
 
-    pub(in crate::bench) fn new(streams: u16, near: usize, far: usize) -> Self {
+    pub(in crate::bench) fn new(streams: u16, ip: Ip, processors: &[usize]) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "less than a byte's")]
         let pattern = (0..CHUNK_BYTES + PERIOD).map(|place| (place % PERIOD) as u8).collect();
-        Self { streams, near, far, pattern }
+        Self { streams, ip, processors: processors.to_vec(), pattern }
     }
 }
 
 impl Traffic for Bulk {
     fn round(&mut self, testbed: &mut Testbed, time: Duration) -> Result<Round, BenchError> {
-        let Self { streams, near, far, ref pattern } = *self;
-        let mut processors = vec![near, far];
-        processors.dedup();
-        let pairs = (0..streams).map(|_| tcp::connect(testbed)).collect::<Result<Vec<_>, _>>()?;
+        let Self { streams, ip, ref processors, ref pattern } = *self;
+        let far = processors.last().copied();
         let failed = || tcp::failed(testbed);
-        let before = CpuTime::of(&processors).map_err(failed())?;
+        let mut pairs = Vec::new();
+        for _ in 0..streams {
+            let (near, there) = tcp::connect(testbed, ip)?;
+            there.set_read_timeout(Some(tcp::PATIENCE)).map_err(failed())?;
+            pairs.push((near, there));
+        }
+        let before = CpuTime::of(processors).map_err(failed())?;
         let start = Instant::now();
         let carried = thread::scope(|scope| {
             let stream = |(near, there): (TcpStream, TcpStream)| {
@@ -61,12 +66,12 @@ impl Traffic for Bulk {
             threads.into_iter().map(join).collect::<io::Result<Vec<(u64, Instant)>>>()
         });
         let carried = carried.map_err(failed())?;
-        let cpu = CpuTime::of(&processors).map_err(failed())? - before;
+        let cpu = CpuTime::of(processors).map_err(failed())? - before;
         let bytes: u64 = carried.iter().map(|(bytes, _)| bytes).sum();
         let end = carried.iter().map(|(_, end)| *end).max().unwrap_or(start);
         #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
         let bits = bytes as f64 * 8.0 / (end - start).as_secs_f64();
-        Ok(Round { sent: bytes, delivered: bytes, values: vec![bits], cpu: Some(cpu) })
+        Ok(Round::all(bytes, vec![bits], Some(cpu)))
     }
 }
 
@@ -75,14 +80,14 @@ impl Traffic for Bulk {
 fn stream(
     near: &TcpStream,
     there: TcpStream,
-    far: usize,
+    far: Option<usize>,
     time: Duration,
     pattern: &[u8],
 ) -> io::Result<(u64, Instant)> {
     let (sent, arrived) = thread::scope(|scope| {
         let receiver = scope.spawn(move || receive(there, far, pattern));
         let sent = send(near, time, pattern);
-        // Whatever happened, the receiver is not to wait for more.
+        // The receiver is not to wait for more; on a path that loses all it gives up itself.
         let ended = near.shutdown(Shutdown::Write);
         let arrived = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (sent.and_then(|sent| ended.map(|()| sent)), arrived)
@@ -106,8 +111,12 @@ fn send(mut stream: &TcpStream, time: Duration, pattern: &[u8]) -> io::Result<u6
 
 /// Counts bytes to the last, and tells when that came. The first and the last of each
 /// read have to be those that were sent there: to look at all would be the slowest part.
-fn receive(mut stream: TcpStream, processor: usize, pattern: &[u8]) -> io::Result<(u64, Instant)> {
-    processor::keep_to(processor)?;
+fn receive(
+    mut stream: TcpStream,
+    processor: Option<usize>,
+    pattern: &[u8],
+) -> io::Result<(u64, Instant)> {
+    processor.map_or(Ok(()), processor::keep_to)?;
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut received = 0;
     loop {

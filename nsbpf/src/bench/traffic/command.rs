@@ -3,22 +3,15 @@
 //! counts, so that any program will do.
 
 use std::fs;
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{self, Child, ExitStatus, Stdio};
-use std::thread;
+use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, set_parent_process_death_signal};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
 use super::frames::rate;
+use super::process::{Ended, Process};
 use super::{Metric, Quantity, Round, Traffic};
 use crate::bench::cpu::CpuTime;
-use crate::bench::processor;
+use crate::bench::ip::Ip;
 use crate::bench::testbed::{Side, Testbed};
-use crate::bench::wiring::SENDER;
 use crate::bench::{BenchError, io_error};
 use crate::net::traffic;
 
@@ -27,12 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it is waited until a server has a socket.
 const START: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
-/// Bytes that are kept of what a program prints.
-const MOST_PRINTED: u64 = 16 << 20;
 
-/// What is run. In each word `{sender}` and `{receiver}` stand for IPv4 addresses. No shell
-/// reads it.
-#[derive(Clone, Debug)]
+/// What is run. In each word `{sender}` and `{receiver}` stand for addresses. No shell reads
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// In the sender's namespace, once a round: a program and its arguments.
     pub client: Vec<String>,
@@ -41,6 +32,8 @@ pub struct Command {
     /// What of the JSON that the client prints is the figure, as a JSON pointer (RFC 6901);
     /// `None` for what arrives in a second, by the count of the receiver's interface.
     pub field: Option<String>,
+    /// Whether less of that is better.
+    pub less_is_better: bool,
 }
 
 /// A command on a path.
@@ -48,18 +41,8 @@ pub(in crate::bench) struct CommandRuns {
     client: Vec<String>,
     field: Option<String>,
     /// Ends when this goes.
-    server: Option<Server>,
+    server: Option<Process>,
     processors: Vec<usize>,
-}
-
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl CommandRuns {
@@ -69,32 +52,42 @@ impl CommandRuns {
         Metric { name: "packets", quantity: Quantity::PacketsPerSecond },
         Metric { name: "took", quantity: Quantity::Nanoseconds },
     ];
-    pub(in crate::bench) const METRICS_OF_FIELD: &[Metric] = &[
-        Metric { name: "figure", quantity: Quantity::Number },
-        Self::METRICS[0],
-        Self::METRICS[1],
-        Self::METRICS[2],
-    ];
+    const MORE: &[Metric] = &Self::with(Quantity::Number);
+    const LESS: &[Metric] = &Self::with(Quantity::Lessness);
+
+    const fn with(quantity: Quantity) -> [Metric; 4] {
+        let [arrived, packets, took] = [Self::METRICS[0], Self::METRICS[1], Self::METRICS[2]];
+        [Metric { name: "figure", quantity }, arrived, packets, took]
+    }
+
+    /// What a command's rounds find.
+    pub(in crate::bench) fn metrics(command: &Command) -> &'static [Metric] {
+        match command {
+            Command { field: None, .. } => Self::METRICS,
+            Command { less_is_better: true, .. } => Self::LESS,
+            Command { .. } => Self::MORE,
+        }
+    }
 
     pub(in crate::bench) fn new(
         testbed: &Testbed,
         command: &Command,
-        near: usize,
-        far: usize,
+        ip: Ip,
+        processors: &[usize],
     ) -> Result<Self, BenchError> {
-        let receiver = testbed.mode.wiring.receiver().0.to_string();
+        let sender = crate::bench::wiring::sender_by(ip).to_string();
+        let receiver = testbed.mode.wiring.receiver_by(ip).to_string();
         let fill = |words: &[String]| -> Vec<String> {
-            let fill = |word: &String| {
-                word.replace("{sender}", &SENDER.0.to_string()).replace("{receiver}", &receiver)
-            };
+            let fill =
+                |word: &String| word.replace("{sender}", &sender).replace("{receiver}", &receiver);
             words.iter().map(fill).collect()
         };
-        let Command { client, server, field } = command;
+        let Command { client, server, field, .. } = command;
+        let far = processors.last().copied();
         let server =
             server.as_deref().map(|words| serve(testbed, &fill(words), far)).transpose()?;
-        let mut processors = vec![near, far];
-        processors.dedup();
-        Ok(Self { client: fill(client), field: field.clone(), server, processors })
+        let (client, processors) = (fill(client), processors.to_vec());
+        Ok(Self { client, field: field.clone(), server, processors })
     }
 }
 
@@ -110,48 +103,55 @@ impl Traffic for CommandRuns {
         let (bytes_before, packets_before) = arrived(&mut testbed.receiver)?;
         let cpu = read_cpu()?;
         let start = Instant::now();
-        let ran = start_inside(&testbed.sender, client, None, Stdio::piped())
-            .and_then(|child| finish(child, start + PATIENCE));
+        let ran = Process::start(&testbed.sender, client, None)
+            .and_then(|mut process| process.wait(PATIENCE));
         let took = start.elapsed();
-        let (status, printed, said) = ran.map_err(|error| failed(error.to_string()))?;
+        let Some(ended) = ran.map_err(|error| failed(error.to_string()))? else {
+            return Err(failed(format!("it has not ended after {PATIENCE:?}")));
+        };
         let cpu = read_cpu()? - cpu;
-        if !status.success() {
-            return Err(failed(format!("it ended with {status}: {}", said.trim_end())));
+        if !ended.status.success() {
+            return Err(failed(ended.told()));
         }
-        if let Some(Server(child)) = server
-            && let Ok(Some(status)) = child.try_wait()
+        if let Some(server) = server
+            && let Some(ended) =
+                server.wait(Duration::ZERO).map_err(|error| failed(error.to_string()))?
         {
-            return Err(failed(format!("its server has ended with {status}")));
+            return Err(failed(format!("its server is gone: {}", ended.told())));
         }
+        let Ended { printed, .. } = ended;
         let (bytes, packets) = arrived(&mut testbed.receiver)?;
-        let (bytes, packets) = (bytes - bytes_before, packets - packets_before);
+        let bytes = bytes.saturating_sub(bytes_before);
+        let packets = packets.saturating_sub(packets_before);
         let mut values = vec![rate(bytes * 8, took), rate(packets, took), took.as_secs_f64() * 1e9];
         if let Some(field) = field {
             values.insert(0, figure(&printed, field).map_err(failed)?);
         }
-        Ok(Round { sent: packets, delivered: packets, values, cpu: Some(cpu) })
+        Ok(Round::all(1, values, Some(cpu)))
     }
 }
 
 /// Starts a server, and waits until it has a socket.
-fn serve(testbed: &Testbed, words: &[String], processor: usize) -> Result<Server, BenchError> {
+fn serve(
+    testbed: &Testbed,
+    words: &[String],
+    processor: Option<usize>,
+) -> Result<Process, BenchError> {
     let side = &testbed.receiver;
     let failed = || io_error(format!("start `{}` in mode {}", words.join(" "), testbed.mode.name));
     let sockets = || side.netns.run(sockets).map_err(failed());
     let before = sockets()?;
-    let child = start_inside(side, words, Some(processor), Stdio::null()).map_err(failed())?;
-    let mut server = Server(child);
+    let mut server = Process::start(side, words, processor).map_err(failed())?;
     let deadline = Instant::now() + START;
     while sockets()? <= before {
-        if let Some(status) = server.0.try_wait().map_err(failed())? {
-            let why = format!("it ended with {status} before it had a socket");
+        if let Some(ended) = server.wait(POLL).map_err(failed())? {
+            let why = format!("before it had a socket {}", ended.told());
             return Err(failed()(io::Error::other(why)));
         }
         if Instant::now() > deadline {
             let why = format!("it has no TCP or UDP socket after {START:?}");
             return Err(failed()(io::Error::other(why)));
         }
-        thread::sleep(POLL);
     }
     Ok(server)
 }
@@ -171,62 +171,6 @@ fn sockets() -> usize {
         count += text.lines().skip(1).filter(is_wanted).count();
     }
     count
-}
-
-/// Starts a program inside a namespace, which ends when this process does, however that
-/// ends.
-fn start_inside(
-    side: &Side,
-    words: &[String],
-    processor: Option<usize>,
-    printed: Stdio,
-) -> io::Result<Child> {
-    let [program, arguments @ ..] = words else {
-        return Err(io::Error::other("it has no words"));
-    };
-    let netns = side.netns.try_clone()?;
-    let mut command = process::Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(printed).stderr(Stdio::piped());
-    let inside = move || {
-        move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        processor.map_or(Ok(()), processor::keep_to)
-    };
-    // SAFETY: between fork and exec it makes system calls only, and no memory.
-    unsafe { command.pre_exec(inside) };
-    command.spawn()
-}
-
-/// What a program prints, and what it says on standard error, once it has ended.
-fn finish(mut child: Child, deadline: Instant) -> io::Result<(ExitStatus, String, String)> {
-    let (printed, said) = (child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        let printed = scope.spawn(|| read(printed));
-        let said = scope.spawn(|| read(said));
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if Instant::now() > deadline {
-                child.kill()?;
-                child.wait()?;
-                return Err(io::Error::other(format!("it has not ended after {PATIENCE:?}")));
-            }
-            thread::sleep(POLL);
-        };
-        let join = |thread: thread::ScopedJoinHandle<'_, io::Result<String>>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        Ok((status, join(printed)?, join(said)?))
-    })
-}
-
-fn read(from: Option<impl io::Read>) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    if let Some(from) = from {
-        from.take(MOST_PRINTED).read_to_end(&mut bytes)?;
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A number in what a program has printed.

@@ -2,15 +2,14 @@
 //! so that nobody waits for a processor.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::frames::rate;
 use super::{Metric, Quantity, Round, Traffic, tcp};
 use crate::bench::BenchError;
 use crate::bench::cpu::CpuTime;
+use crate::bench::ip::Ip;
 use crate::bench::statistics::quantile;
 use crate::bench::testbed::Testbed;
 
@@ -22,6 +21,7 @@ const MOST: usize = 20_000;
 
 /// One connection after the other.
 pub(in crate::bench) struct Connections {
+    ip: Ip,
     /// Where both ends run.
     processor: usize,
 }
@@ -33,8 +33,8 @@ impl Connections {
         Metric { name: "p99", quantity: Quantity::Nanoseconds },
     ];
 
-    pub(in crate::bench) fn new(processor: usize) -> Self {
-        Self { processor }
+    pub(in crate::bench) fn new(ip: Ip, processor: usize) -> Self {
+        Self { ip, processor }
     }
 
     fn connections(
@@ -61,7 +61,7 @@ impl Connections {
         took_ns.sort_by(f64::total_cmp);
         let at_most = |share| quantile(&took_ns, share).unwrap_or_default();
         let values = vec![rate(count, last - start), at_most(0.5), at_most(0.99)];
-        Ok(Round { sent: count, delivered: count, values, cpu: Some(cpu) })
+        Ok(Round::all(count, values, Some(cpu)))
     }
 }
 
@@ -69,7 +69,7 @@ impl Traffic for Connections {
     fn round(&mut self, testbed: &mut Testbed, time: Duration) -> Result<Round, BenchError> {
         // Another one each time: ports that are kept are kept for this one.
         let round = || {
-            let (listener, to) = tcp::listen(testbed)?;
+            let (listener, to) = tcp::listen(testbed, self.ip)?;
             testbed.sender.netns.run(|| self.connections(&listener, to, time))?
         };
         round().map_err(tcp::failed(testbed))
@@ -78,10 +78,11 @@ impl Traffic for Connections {
 
 /// From the calling thread's namespace.
 fn connection(listener: &TcpListener, to: SocketAddr) -> io::Result<()> {
-    let mut near = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    near.set_read_timeout(Some(tcp::PATIENCE))?;
-    near.connect_timeout(&to.into(), tcp::PATIENCE)?;
+    let mut near = TcpStream::connect_timeout(&to, tcp::PATIENCE)?;
     let (mut far, _) = listener.accept()?;
+    for stream in [&near, &far] {
+        stream.set_read_timeout(Some(tcp::PATIENCE))?;
+    }
     near.write_all(&[0])?;
     far.read_exact(&mut [0])?;
     far.write_all(&[0])?;

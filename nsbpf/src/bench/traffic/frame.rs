@@ -2,10 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use nsbpf_common::generator::{UDP_BYTES, put_flow};
-use serde::{Deserialize, Serialize};
-
 use crate::bench::ip::Ip;
+use nsbpf_common::generator::{UDP_BYTES, put_flow};
 
 /// Bytes of an Ethernet header.
 pub(in crate::bench) const ETHERNET_BYTES: usize = 14;
@@ -15,7 +13,7 @@ pub(super) const HOPS: u8 = 255;
 const UDP: u8 = 17;
 
 /// What frames are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) struct Shape {
     pub(in crate::bench) ip: Ip,
     /// Bytes of a frame, the checksum at its end not counted as elsewhere in the

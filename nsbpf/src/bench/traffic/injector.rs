@@ -57,7 +57,7 @@ impl Injector {
             }
             Ok(took)
         };
-        from.netns.run(runs).map_err(io_error("enter the sending namespace"))?
+        from.netns.run(runs).map_err(io_error(format!("enter namespace {}", from.name)))?
     }
 }
 
@@ -70,11 +70,11 @@ pub(in crate::bench) fn receive_by_napi(testbed: &mut Testbed) -> Result<(), Ben
         .into_iter()
         .chain(router.as_mut().map(|router| (router, true)))
     {
-        let links = interfaces(&mut side.netlink, "a namespace of the benchmark")?;
+        let links = interfaces(&mut side.netlink, &format!("namespace {}", side.name))?;
         side.netns
             .run(|| links.iter().try_for_each(|link| gro::turn_on(&link.name)))
             .and_then(|done| done)
-            .map_err(io_error("turn GRO of a namespace's interfaces on"))?;
+            .map_err(io_error(format!("turn GRO of namespace {}'s interfaces on", side.name)))?;
         if sends && mode.wiring != Wiring::Direct {
             behind.extend(links.iter().map(|link| link.ifindex));
         }

@@ -12,6 +12,7 @@
 //! bulk.rs          TCP, as much as there is room for
 //!   tcp.rs         connections
 //! command.rs       somebody else's program
+//!   process.rs     as a process
 //! ```
 
 mod arrivals;
@@ -22,6 +23,7 @@ mod datagrams;
 mod frame;
 mod frames;
 mod injector;
+mod process;
 mod round_trips;
 mod sockets;
 mod tcp;
@@ -63,6 +65,8 @@ pub(super) struct Round {
     pub(super) sent: u64,
     /// Those of them that arrived, as they were sent.
     pub(super) delivered: u64,
+    /// Whether some of the work was done where the clock does not see it.
+    pub(super) elsewhere: bool,
     /// In the order of the metrics.
     pub(super) values: Vec<f64>,
     /// What the processors did meanwhile; `None` where more than the traffic was in it.
@@ -74,15 +78,25 @@ pub(super) struct Round {
 const DELIVERED_PER_MILLE: u64 = 999;
 
 impl Round {
-    /// Whether it counts: as much arrived as has to.
+    /// All that was sent arrived, or it would be an error.
+    pub(super) fn all(count: u64, values: Vec<f64>, cpu: Option<CpuTime>) -> Self {
+        Self { sent: count, delivered: count, elsewhere: false, values, cpu }
+    }
+
+    /// Whether it counts: as much arrived as has to, and it was seen how long that took.
     pub(super) fn counts(&self) -> bool {
-        self.delivered * 1000 >= self.sent * DELIVERED_PER_MILLE
+        !self.elsewhere && self.sent > 0 && is_whole(self.delivered, self.sent)
     }
 
     /// The value of a metric; `None` if the round is void.
     pub(super) fn value(&self, metric: usize) -> Option<f64> {
         self.values.get(metric).copied().filter(|_| self.counts())
     }
+}
+
+/// Whether so many are all, but for what may be missing.
+pub(super) fn is_whole(some: u64, all: u64) -> bool {
+    some * 1000 >= all * DELIVERED_PER_MILLE
 }
 
 /// Something that rounds find.
@@ -106,13 +120,24 @@ pub enum Quantity {
     Nanoseconds,
     /// Anything; more is better.
     Number,
+    /// Anything; less is better.
+    Lessness,
 }
 
 impl Quantity {
     /// Whether more is better.
     #[must_use]
     pub fn more_is_better(self) -> bool {
-        self != Self::Nanoseconds
+        !matches!(self, Self::Nanoseconds | Self::Lessness)
+    }
+}
+
+#[cfg(test)]
+impl Round {
+    /// One that found a rate; 0 is one that lost all.
+    pub(super) fn of_rate(rate: f64) -> Self {
+        let round = Self::all(1000, vec![rate], None);
+        if rate == 0.0 { Self { delivered: 0, ..round } } else { round }
     }
 }
 
@@ -122,9 +147,11 @@ mod tests {
 
     #[test]
     fn a_round_that_loses_packets_is_void() {
-        let round = |delivered| Round { sent: 1_000_000, delivered, values: vec![7.0], cpu: None };
+        let round = |delivered| Round { delivered, ..Round::all(1_000_000, vec![7.0], None) };
         assert_eq!(round(999_000).value(0), Some(7.0));
         assert_eq!(round(998_999).value(0), None);
         assert_eq!(round(999_000).value(1), None);
+        assert_eq!(Round::all(0, vec![7.0], None).value(0), None);
+        assert_eq!(Round { elsewhere: true, ..round(1_000_000) }.value(0), None);
     }
 }

@@ -1,7 +1,7 @@
 //! TCP request and response, a byte each way: how long it takes there and back.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use super::frames::rate;
 use super::{Metric, Quantity, Round, Traffic, tcp};
 use crate::bench::BenchError;
 use crate::bench::cpu::CpuTime;
+use crate::bench::ip::Ip;
 use crate::bench::processor;
 use crate::bench::statistics::quantile;
 use crate::bench::testbed::Testbed;
@@ -19,6 +20,8 @@ const FIRST: u32 = 64;
 /// A connection, and a thread at its far end that answers.
 pub(in crate::bench) struct RoundTrips {
     stream: TcpStream,
+    /// The other end, which the thread reads from.
+    far: TcpStream,
     answering: JoinHandle<io::Result<()>>,
     /// Processors of the two ends.
     processors: Vec<usize>,
@@ -33,16 +36,17 @@ impl RoundTrips {
         Metric { name: "round trips", quantity: Quantity::PerSecond },
     ];
 
-    /// With the far end on a processor of its own, or the same.
+    /// With an end on each of the processors, or both on one.
     pub(in crate::bench) fn new(
         testbed: &Testbed,
-        near: usize,
-        far: usize,
+        ip: Ip,
+        processors: &[usize],
     ) -> Result<Self, BenchError> {
-        let (stream, answered) = tcp::connect(testbed)?;
-        let mut processors = vec![near, far];
-        processors.dedup();
-        Ok(Self { stream, answering: thread::spawn(move || answer(answered, far)), processors })
+        let (stream, far) = tcp::connect(testbed, ip)?;
+        let answered = far.try_clone().map_err(tcp::failed(testbed))?;
+        let processor = processors.last().copied();
+        let answering = thread::spawn(move || answer(answered, processor));
+        Ok(Self { stream, far, answering, processors: processors.to_vec() })
     }
 
     fn exchanges(&mut self, time: Duration) -> io::Result<Round> {
@@ -62,7 +66,7 @@ impl RoundTrips {
         let cpu = CpuTime::of(&self.processors)? - cpu;
         let count = took_ns.len() as u64;
         let values = values(took_ns, last - start);
-        Ok(Round { sent: count, delivered: count, values, cpu: Some(cpu) })
+        Ok(Round::all(count, values, Some(cpu)))
     }
 
     fn exchange(&mut self) -> io::Result<()> {
@@ -77,8 +81,10 @@ impl Traffic for RoundTrips {
     }
 
     fn end(self: Box<Self>, testbed: &Testbed) -> Result<(), BenchError> {
-        let Self { stream, answering, .. } = *self;
+        let Self { stream, far, answering, .. } = *self;
         drop(stream);
+        // A path that loses all brings no end either. One that has come already is as good.
+        let _ = far.shutdown(Shutdown::Both);
         answering
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -94,8 +100,8 @@ fn values(mut took_ns: Vec<f64>, all: Duration) -> Vec<f64> {
 }
 
 /// Answers each byte, until there are no more.
-fn answer(mut stream: TcpStream, processor: usize) -> io::Result<()> {
-    processor::keep_to(processor)?;
+fn answer(mut stream: TcpStream, processor: Option<usize>) -> io::Result<()> {
+    processor.map_or(Ok(()), processor::keep_to)?;
     let mut byte = [0];
     while stream.read(&mut byte)? > 0 {
         stream.write_all(&byte)?;

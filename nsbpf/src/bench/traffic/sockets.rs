@@ -3,7 +3,7 @@
 //! costs one processor: system calls, both stacks, the path.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
@@ -12,7 +12,6 @@ use super::datagrams::{BATCH, Datagrams};
 use super::frames::rate;
 use super::{Metric, Quantity, Round, Shape, Traffic};
 use crate::bench::cpu::CpuTime;
-use crate::bench::ip::Ip;
 use crate::bench::testbed::Testbed;
 use crate::bench::{BenchError, io_error};
 
@@ -23,6 +22,9 @@ const FIRST: u32 = 16;
 /// How long the rest of a batch is waited for.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// What datagrams are filled with, before their numbers.
+const FILL: [u8; 9_014] = [0x5a; 9_014];
+
 /// Two sockets, connected.
 pub(in crate::bench) struct Sockets {
     near: UdpSocket,
@@ -30,9 +32,9 @@ pub(in crate::bench) struct Sockets {
     payload: usize,
     out: Datagrams,
     back: Datagrams,
-    /// Datagrams that were sent so far, whose numbers they carry.
+    /// Datagrams that were sent so far. Each carries how many there were before.
     sent: u64,
-    /// Those of them that arrived as they were sent.
+    /// Those of them that arrived once, as they were sent, before the next batch.
     delivered: u64,
     /// Where it all runs.
     processor: usize,
@@ -49,10 +51,7 @@ impl Sockets {
         shape: Shape,
         processor: usize,
     ) -> Result<Self, BenchError> {
-        let any: IpAddr = match shape.ip {
-            Ip::V4 => Ipv4Addr::UNSPECIFIED.into(),
-            Ip::V6 => Ipv6Addr::UNSPECIFIED.into(),
-        };
+        let any = shape.ip.any();
         let to = testbed.mode.wiring.receiver_by(shape.ip);
         let open = || {
             let far = testbed.receiver.netns.run(|| UdpSocket::bind((any, 0)))??;
@@ -64,22 +63,24 @@ impl Sockets {
         };
         let (near, far) = open().map_err(failed(testbed))?;
         let payload = shape.payload();
-        let [out, back] = [Datagrams::new(payload), Datagrams::new(payload + 1)];
+        let [mut out, back] = [Datagrams::new(payload), Datagrams::new(payload + 1)];
+        for datagram in out.each() {
+            datagram.copy_from_slice(&FILL[..payload]);
+        }
         Ok(Self { near, far, payload, out, back, sent: 0, delivered: 0, processor })
     }
 
     fn batch(&mut self) -> io::Result<()> {
-        for (number, datagram) in (self.sent..).zip(self.out.each()) {
+        let first = self.sent;
+        for (number, datagram) in (first..).zip(self.out.each()) {
             put_number(datagram, number);
         }
         let sent = self.out.send(&self.near)?;
         self.sent += sent as u64;
-        let mut left = sent;
+        let mut expected = Expected::new(first, sent);
         let mut deadline = None;
-        while left > 0 {
-            let arrived = self.receive()?;
-            left = left.saturating_sub(arrived);
-            if arrived == 0 {
+        while !expected.is_empty() {
+            if self.receive(&mut expected)? == 0 {
                 let deadline = deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
                 if Instant::now() > *deadline {
                     break;
@@ -87,19 +88,59 @@ impl Sockets {
                 std::thread::yield_now();
             }
         }
+        self.delivered += sent as u64 - u64::from(expected.left.count_ones());
         Ok(())
     }
 
-    fn receive(&mut self) -> io::Result<usize> {
-        let Self { far, payload, back, sent, delivered, .. } = self;
+    fn receive(&mut self, expected: &mut Expected) -> io::Result<usize> {
+        let Self { far, payload, back, .. } = self;
         let lengths = back.receive(far)?;
-        let as_sent = lengths.iter().zip(back.each()).filter(|(length, datagram)| {
-            **length == *payload && is_as_sent(&datagram[..*payload], *sent)
-        });
-        *delivered += as_sent.count() as u64;
+        for (length, datagram) in lengths.iter().zip(back.each()) {
+            if length == payload {
+                expected.take(&datagram[..*payload]);
+            }
+        }
         Ok(lengths.len())
     }
 }
+
+/// Datagrams of a batch that have not arrived.
+struct Expected {
+    /// The number of the first.
+    first: u64,
+    /// A bit each.
+    left: u64,
+}
+
+impl Expected {
+    fn new(first: u64, count: usize) -> Self {
+        let left = match count {
+            BATCH => u64::MAX,
+            count => (1 << count) - 1,
+        };
+        Self { first, left }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// One arrived: it counts if it is as it was sent, and the first of its number.
+    fn take(&mut self, datagram: &[u8]) {
+        let (fill, last) = datagram.split_at(datagram.len().saturating_sub(size_of::<u64>()));
+        let mut number = [0; size_of::<u64>()];
+        let first = number.len() - last.len();
+        number[first..].copy_from_slice(last);
+        // Of a number that is cut off, the part that is there.
+        let mask = u64::MAX >> (8 * first);
+        let place = u64::from_be_bytes(number).wrapping_sub(self.first) & mask;
+        if place < BATCH as u64 && fill == &FILL[..fill.len()] {
+            self.left &= !(1 << place);
+        }
+    }
+}
+
+const _: () = assert!(BATCH == u64::BITS as usize, "a bit each");
 
 impl Traffic for Sockets {
     fn round(&mut self, testbed: &mut Testbed, time: Duration) -> Result<Round, BenchError> {
@@ -121,27 +162,19 @@ impl Traffic for Sockets {
             let rate = rate(delivered, took);
             #[expect(clippy::cast_precision_loss, reason = "of a frame")]
             let bits = rate * self.payload as f64 * 8.0;
-            Ok(Round { sent, delivered, values: vec![rate, bits], cpu: Some(cpu) })
+            let values = vec![rate, bits];
+            Ok(Round { sent, delivered, elsewhere: false, values, cpu: Some(cpu) })
         };
         round().map_err(failed(testbed))
     }
 }
 
-/// Its last bytes tell its number, and the others that nothing changed them.
+/// Its last bytes tell its number.
 fn put_number(datagram: &mut [u8], number: u64) {
     let number = number.to_be_bytes();
-    let (fill, last) = datagram.split_at_mut(datagram.len().saturating_sub(number.len()));
-    fill.fill(0x5a);
-    last.copy_from_slice(&number[number.len() - last.len()..]);
-}
-
-/// Whether it is one of the first so many.
-fn is_as_sent(datagram: &[u8], sent: u64) -> bool {
-    let (fill, last) = datagram.split_at(datagram.len().saturating_sub(size_of::<u64>()));
-    let mut number = [0; size_of::<u64>()];
-    let first = number.len() - last.len();
-    number[first..].copy_from_slice(last);
-    u64::from_be_bytes(number) < sent.max(1) && fill.iter().all(|byte| *byte == 0x5a)
+    let length = datagram.len().min(number.len());
+    let (_, last) = datagram.split_at_mut(datagram.len() - length);
+    last.copy_from_slice(&number[number.len() - length..]);
 }
 
 fn failed(testbed: &Testbed) -> impl FnOnce(io::Error) -> BenchError {
@@ -155,14 +188,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_datagram_that_changed_is_told_from_one_that_did_not() {
+    fn each_datagram_counts_once_and_only_as_it_was_sent() {
         for length in [2, 8, 22, 1472] {
-            let mut datagram = vec![0; length];
-            put_number(&mut datagram, 7);
-            assert!(is_as_sent(&datagram, 8), "{length}");
-            assert!(!is_as_sent(&datagram, 7), "{length}: not sent yet");
-            datagram[length / 2] ^= 1;
-            assert!(length < 22 || !is_as_sent(&datagram, 8), "{length}");
+            // A number of two bytes begins anew meanwhile.
+            let first = 65_530;
+            let mut expected = Expected::new(first, 10);
+            let mut datagram = FILL[..length].to_vec();
+            put_number(&mut datagram, first + 9);
+            expected.take(&datagram);
+            assert_eq!(expected.left, 0b01_1111_1111, "{length}");
+            expected.take(&datagram);
+            assert_eq!(expected.left, 0b01_1111_1111, "{length}: the same again");
+            put_number(&mut datagram, first - 1);
+            expected.take(&datagram);
+            assert_eq!(expected.left, 0b01_1111_1111, "{length}: late");
+            put_number(&mut datagram, first);
+            if length > 8 {
+                datagram[length / 3] ^= 1;
+                expected.take(&datagram);
+                assert_eq!(expected.left, 0b01_1111_1111, "{length}: changed");
+                datagram[length / 3] ^= 1;
+            }
+            expected.take(&datagram);
+            assert_eq!(expected.left, 0b01_1111_1110, "{length}");
         }
+        assert!(Expected::new(0, 0).is_empty() && !Expected::new(0, BATCH).is_empty());
     }
 }

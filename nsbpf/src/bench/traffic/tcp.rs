@@ -1,9 +1,10 @@
 //! TCP connections over a path.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use crate::bench::ip::Ip;
 use crate::bench::testbed::Testbed;
 use crate::bench::{BenchError, io_error};
 
@@ -12,9 +13,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connects the sender to the receiver, which has the second of the two. Neither waits
 /// for more to send.
-pub(super) fn connect(testbed: &Testbed) -> Result<(TcpStream, TcpStream), BenchError> {
+pub(super) fn connect(testbed: &Testbed, ip: Ip) -> Result<(TcpStream, TcpStream), BenchError> {
     let connect = || {
-        let (listener, address) = listen(testbed)?;
+        let (listener, address) = listen(testbed, ip)?;
         let near =
             testbed.sender.netns.run(|| TcpStream::connect_timeout(&address, PATIENCE))??;
         let (far, _) = listener.accept()?;
@@ -29,11 +30,10 @@ pub(super) fn connect(testbed: &Testbed) -> Result<(TcpStream, TcpStream), Bench
 }
 
 /// A socket of the receiver's that the sender can connect to, and its address.
-pub(super) fn listen(testbed: &Testbed) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener =
-        testbed.receiver.netns.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+pub(super) fn listen(testbed: &Testbed, ip: Ip) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = testbed.receiver.netns.run(|| TcpListener::bind((ip.any(), 0)))??;
     let port = listener.local_addr()?.port();
-    Ok((listener, SocketAddr::from((testbed.mode.wiring.receiver().0, port))))
+    Ok((listener, SocketAddr::from((testbed.mode.wiring.receiver_by(ip), port))))
 }
 
 /// What went wrong with a connection.

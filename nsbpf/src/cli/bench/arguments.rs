@@ -23,7 +23,8 @@ pub(in crate::cli) struct Bench {
     #[command(flatten)]
     much: HowMuch,
     /// Only how cost grows: with so many ports on the bridge, and so many flows
-    #[arg(long, value_name = "NUMBER", value_delimiter = ',', conflicts_with_all = ["quick", "full"],
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', conflicts_with_all = ["quick", "full",
+        "only", "flow_counts", "streams", "ports", "table", "with"],
         value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_PORTS)))]
     scale: Vec<u16>,
     /// Rounds at most [default: 24]
@@ -33,7 +34,7 @@ pub(in crate::cli) struct Bench {
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     within: Option<f64>,
     /// For how long is sent in a round [default: 60ms]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = round)]
     round: Option<Duration>,
     #[command(flatten)]
     grid: Grid,
@@ -50,18 +51,12 @@ pub(in crate::cli) struct Bench {
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TABLE)))]
     table: Option<u32>,
     /// Only test the benchmark: it has to find a delay that is known
-    #[arg(long, conflicts_with_all = ["quick", "full", "scale", "compare", "json", "svg", "with"])]
+    #[arg(long, conflicts_with_all = ["quick", "full", "scale", "only", "modes", "frame_bytes",
+        "flow_counts", "ip", "streams", "flows", "count_only", "with", "ports", "table",
+        "compare", "json", "svg"])]
     pub(super) selftest: bool,
-    /// Also tell what is slower, or faster, than in this report of an earlier run, and not by
-    /// chance; fails if anything is slower
-    #[arg(long, value_name = "FILE")]
-    pub(super) compare: Option<PathBuf>,
-    /// Also write all that was measured to a file, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-    /// Also draw bar charts into a file, as SVG
-    #[arg(long, value_name = "FILE")]
-    pub(super) svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) outputs: Outputs,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +114,24 @@ struct Brought {
     /// /end/sum_received/bits_per_second [default: what the receiver's interface counts]
     #[arg(long, value_name = "POINTER", requires = "with", value_parser = pointer)]
     field: Option<String>,
+    /// Less of that figure is better
+    #[arg(long, requires = "field")]
+    less_is_better: bool,
+}
+
+/// Where it goes besides.
+#[derive(Debug, Args)]
+pub(super) struct Outputs {
+    /// Also tell what is slower, or faster, than in this report of an earlier run, and not by
+    /// chance; fails if anything is slower
+    #[arg(long, value_name = "FILE")]
+    pub(super) compare: Option<PathBuf>,
+    /// Also write all that was measured to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Also draw bar charts into a file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(super) svg: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -155,6 +168,12 @@ fn ip(text: &str) -> Result<Ip, String> {
 fn percent(text: &str) -> Result<f64, String> {
     let percent: f64 = text.parse().map_err(|_| "a number".to_owned())?;
     if (0.0..=100.0).contains(&percent) { Ok(percent) } else { Err("0 to 100".to_owned()) }
+}
+
+fn round(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let allowed = Duration::from_millis(1)..=Duration::from_secs(60);
+    if allowed.contains(&time) { Ok(time) } else { Err("1ms to 60s".to_owned()) }
 }
 
 fn words(text: &str) -> Result<Words, String> {
@@ -236,8 +255,12 @@ impl Bench {
         if only.contains(&Part::Command) && command.is_none() {
             return Err(Usage("which command? `--only command` needs `--with`".to_owned()));
         }
+        let mut parts = or(only, &Part::ALL);
+        if command.is_some() && !parts.contains(&Part::Command) {
+            parts.push(Part::Command);
+        }
         let options = Options {
-            parts: if only.is_empty() { Part::ALL.to_vec() } else { only.clone() },
+            parts,
             modes: modes.clone(),
             all_modes: much.full,
             rounds: rounds.unwrap_or(amount.rounds),
@@ -253,7 +276,13 @@ impl Bench {
             attach: vec![ports.unwrap_or(amount.ports)],
             table: vec![table.unwrap_or(amount.table)],
         };
-        Ok(if self.scale.is_empty() { options } else { self.scaled(options) })
+        let options = if self.scale.is_empty() { options } else { self.scaled(options) };
+        if options.is_empty() {
+            let why = "nothing is left to measure: frames of more than 3,300 bytes, and several \
+                flows, are not for all that `--only` and `--modes` leave";
+            return Err(Usage(why.to_owned()));
+        }
+        Ok(options)
     }
 
     /// The same, of what grows.
@@ -291,13 +320,20 @@ impl StageArguments {
 
 impl Brought {
     fn command(&self) -> Option<Command> {
-        let Self { with, server, field } = self;
+        let Self { with, server, field, less_is_better } = self;
         let Words(client) = with.clone()?;
         let server = server.clone().map(|Words(words)| words);
-        Some(Command { client, server, field: field.clone() })
+        Some(Command { client, server, field: field.clone(), less_is_better: *less_is_better })
     }
 }
 
-fn or<T: Clone>(given: &[T], usual: &[T]) -> Vec<T> {
-    if given.is_empty() { usual.to_vec() } else { given.to_vec() }
+/// What was given, each once, or else what is usual.
+fn or<T: Clone + PartialEq>(given: &[T], usual: &[T]) -> Vec<T> {
+    let mut each: Vec<T> = Vec::new();
+    for value in if given.is_empty() { usual } else { given } {
+        if !each.contains(value) {
+            each.push(value.clone());
+        }
+    }
+    each
 }
