@@ -13,9 +13,10 @@ use crate::bench::testbed::Testbed;
 const FIRST: u32 = 1 << 13;
 /// Frames of each flow, on average, before the first round: what the datapath learns of
 /// flows it has learnt then.
-const FIRST_OF_FLOW: u32 = 8;
+const FIRST_OF_FLOW: u32 = 5;
 /// How long the kernel's softirq thread may run meanwhile, as a part of the round or, if that
-/// is more, at all: less than a hundredth is usual, and some of it is before or after.
+/// is more, for each run of the generator: less than a hundredth is usual, and some of it is
+/// before or after a run.
 const MOST_DEFERRED_PART: u32 = 50;
 const MOST_DEFERRED: Duration = Duration::from_micros(300);
 /// How long stragglers are waited for.
@@ -55,7 +56,8 @@ impl Frames {
         let flows = self.shape.flows;
         let inject = |count| self.injector.send(&testbed.sender, count);
         let sent = if let Some(last) = self.last {
-            // Other paths have had the caches meanwhile. What few flows need comes back at once.
+            // Other paths have had the caches meanwhile, and what is kept of flows is told once
+            // a second. What few flows need comes back at once.
             if flows > FIRST {
                 inject(flows)?;
             }
@@ -97,9 +99,8 @@ impl Traffic for Frames {
         if let Some(counted) = counted.filter(|counted| !is_whole(*counted, delivered)) {
             return Err(BenchError::Uncounted { mode: testbed.mode.name, delivered, counted });
         }
-        let elsewhere = deferred.is_some_and(|(now, then)| {
-            now.saturating_sub(then) > MOST_DEFERRED.max(took / MOST_DEFERRED_PART)
-        });
+        let most = (took / MOST_DEFERRED_PART).max(MOST_DEFERRED * injector.runs(count));
+        let elsewhere = deferred.is_some_and(|(now, then)| now.saturating_sub(then) > most);
         let values = vec![rate(delivered, took)];
         Ok(Round { sent, delivered, elsewhere, values, cpu: None })
     }

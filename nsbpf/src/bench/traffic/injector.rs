@@ -46,6 +46,11 @@ impl Injector {
         })
     }
 
+    /// How many runs so many frames take.
+    pub(super) fn runs(&self, count: u32) -> u32 {
+        count.div_ceil(self.run)
+    }
+
     /// Sends that many. Returns the time that they took.
     pub(in crate::bench) fn send(&self, from: &Side, count: u32) -> Result<Duration, BenchError> {
         let runs = || {

@@ -27,13 +27,13 @@ pub(in crate::cli) struct Bench {
         "only", "flow_counts", "streams", "ports", "table", "with"],
         value_parser = clap::value_parser!(u16).range(2..=i64::from(MAX_PORTS)))]
     scale: Vec<u16>,
-    /// Rounds at most [default: 24]
+    /// Rounds at most [default: 18]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
     rounds: Option<u8>,
     /// How well ratios have to be known, 95 of 100 times, for rounds to end before [default: 2]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     within: Option<f64>,
-    /// For how long is sent in a round [default: 60ms]
+    /// For how long is sent in a round [default: 50ms]
     #[arg(long, value_name = "TIME", value_parser = round)]
     round: Option<Duration>,
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(in crate::cli) struct Bench {
 
 #[derive(Debug, Args)]
 struct HowMuch {
-    /// Less of it: 6 rounds of 50 ms, short frames of one flow over IPv4
+    /// Less of it: 6 rounds, short frames of one flow over IPv4
     #[arg(long, conflicts_with = "full")]
     quick: bool,
     /// More of it: all paths with all sizes and flows, up to 40 minutes
@@ -206,9 +206,9 @@ struct Amount {
 }
 
 const USUAL: Amount = Amount {
-    rounds: 24,
+    rounds: 18,
     percent: 2.0,
-    round: Duration::from_millis(60),
+    round: Duration::from_millis(50),
     frame_bytes: &[64, 1514],
     flow_counts: &[1, 1_000, 100_000],
     ip: &[Ip::V4, Ip::V6],
@@ -218,14 +218,13 @@ const USUAL: Amount = Amount {
 };
 const QUICK: Amount = Amount {
     rounds: 6,
-    percent: 2.0,
-    round: Duration::from_millis(50),
     frame_bytes: &[64],
     flow_counts: &[1],
     ip: &[Ip::V4],
     streams: &[1],
     ports: 100,
     table: 100_000,
+    ..USUAL
 };
 const FULL: Amount = Amount {
     rounds: 48,
