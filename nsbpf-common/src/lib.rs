@@ -17,6 +17,7 @@ pub mod generator;
 pub mod guard;
 pub mod packet;
 pub mod pair;
+pub mod policy;
 pub mod port;
 pub mod route;
 pub mod sight;

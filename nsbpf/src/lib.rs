@@ -14,5 +14,6 @@ pub mod lab;
 pub mod net;
 pub mod observe;
 pub mod plan;
+pub mod policy;
 pub mod state;
 pub mod store;

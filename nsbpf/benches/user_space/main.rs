@@ -1,5 +1,5 @@
-//! What user space costs the processor, by criterion: the packet parser and the flow keys
-//! that it shares with the kernel half, labs, plans and reports.
+//! What user space costs the processor, by criterion: labs, plans and reports, and what is
+//! shared with the kernel half: the packet parser, flow keys, the classifier.
 //!
 //! It takes neither root nor the kernel. What packets pay in the kernel, and what a whole
 //! command takes, `cargo xtask bench` measures.
@@ -7,6 +7,7 @@
 //! One executable, because each would be linked with all of the library.
 
 mod bridged;
+mod classifier;
 mod flow;
 mod frames;
 mod json;
@@ -28,6 +29,7 @@ fn main() {
         .configure_from_args();
     packet::bench(&mut criterion);
     flow::bench(&mut criterion);
+    classifier::bench(&mut criterion);
     lab::bench(&mut criterion);
     plan::bench(&mut criterion);
     json::bench(&mut criterion);

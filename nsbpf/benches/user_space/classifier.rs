@@ -1,0 +1,91 @@
+//! Finding the rule for a packet: the classifier that the kernel half is to run, over so
+//! many rules, beside looking at one after the other; and making its tables.
+//!
+//! Rules are as people write them: hosts, networks and ports of a bridge to services.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use nsbpf::policy::{Compiled, Kind, Ranked};
+use nsbpf_common::policy::{Condition, NONE, Subject, field};
+
+const TCP: u64 = 6;
+/// Packets that are looked up in turns.
+const PACKETS: usize = 256;
+
+pub(crate) fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("classifier");
+    for count in [10, 1_000, 10_000, 65_536] {
+        let rules = rules(count);
+        let compiled = Compiled::new(&rules).expect("tables");
+        let packets = packets(&rules);
+        for packet in &packets {
+            assert_eq!(compiled.find(Kind::V4, packet).condition, walk(&rules, packet));
+        }
+        group.throughput(Throughput::Elements(PACKETS as u64));
+        group.bench_function(BenchmarkId::new("find", count), |bencher| {
+            bencher.iter(|| {
+                for packet in &packets {
+                    black_box(compiled.find(Kind::V4, black_box(packet)));
+                }
+            });
+        });
+        if count <= 1_000 {
+            group.bench_function(BenchmarkId::new("walk", count), |bencher| {
+                bencher.iter(|| {
+                    for packet in &packets {
+                        black_box(walk(&rules, black_box(packet)));
+                    }
+                });
+            });
+        }
+        group.throughput(Throughput::Elements(count.into()));
+        group.sample_size(10);
+        group.bench_function(BenchmarkId::new("compile", count), |bencher| {
+            bencher.iter(|| Compiled::new(black_box(&rules)));
+        });
+    }
+    group.finish();
+}
+
+/// One after the other.
+fn walk(rules: &[Ranked], packet: &Subject) -> u32 {
+    let place = rules.iter().position(|rule| rule.condition.holds(packet));
+    place.and_then(|place| u32::try_from(place).ok()).unwrap_or(NONE)
+}
+
+fn rules(count: u32) -> Vec<Ranked> {
+    let rule = |number: u32| {
+        let mut condition = Condition::ANY;
+        let mut set = |field: u32, low: u64, high: u64| {
+            condition.lows[field as usize] = low;
+            condition.highs[field as usize] = high;
+        };
+        let mixed = u64::from(number.wrapping_mul(0x9e37_79b9));
+        let network = 0x0a00_0000 | (mixed & 0x00ff_ff00);
+        match number % 4 {
+            0 => set(field::SOURCE, network, network | 0xff),
+            1 => set(field::SOURCE, network | (mixed >> 24), network | (mixed >> 24)),
+            2 => set(field::PORT, mixed % 1000, mixed % 1000),
+            _ => {}
+        }
+        if !number.is_multiple_of(5) {
+            let to = 0x0a00_0000 | ((mixed >> 8) & 0x00ff_ffff);
+            set(field::DESTINATION, to, to);
+        }
+        set(field::PROTOCOL, TCP, TCP);
+        let port = u64::from(number % 1024);
+        set(field::DESTINATION_PORT, port, port + u64::from(number % 3) * 100);
+        Ranked { kind: Kind::V4, condition, rare: None }
+    };
+    (0..count).map(rule).collect()
+}
+
+/// Packets that some rule is about, spread over all of them.
+fn packets(rules: &[Ranked]) -> Vec<Subject> {
+    let packet = |number: usize| {
+        let Ranked { condition, .. } = rules[number * 7919 % rules.len()];
+        Subject { fields: condition.lows, ..Subject::default() }
+    };
+    (0..PACKETS).map(packet).collect()
+}
