@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 
 use crate::bench::{
@@ -15,10 +16,12 @@ use crate::cli::exit::Usage;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Bench {
     /// Paths that are compared [default: those that each experiment is about]
-    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = mode)]
+    #[arg(long, value_name = "MODE", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(bench::mode_names()))]
     modes: Vec<String>,
     /// What is measured [default: all]
-    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = part)]
+    #[arg(long, value_name = "WHAT", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(Part::ALL.map(Part::name)).try_map(part))]
     only: Vec<Part>,
     #[command(flatten)]
     much: HowMuch,
@@ -144,17 +147,8 @@ enum Switch {
 #[derive(Clone, Debug)]
 struct Words(Vec<String>);
 
-/// A path, by its name.
-fn mode(text: &str) -> Result<String, String> {
-    match bench::mode_names().find(|name| *name == text) {
-        Some(name) => Ok(name.to_owned()),
-        None => Err(bench::mode_names().collect::<Vec<_>>().join(", ")),
-    }
-}
-
-fn part(text: &str) -> Result<Part, String> {
-    let found = Part::ALL.into_iter().find(|part| part.name() == text);
-    found.ok_or_else(|| Part::ALL.map(Part::name).join(", "))
+fn part(name: String) -> Result<Part, String> {
+    Part::ALL.into_iter().find(|part| part.name() == name).ok_or(name)
 }
 
 fn ip(text: &str) -> Result<Ip, String> {
