@@ -3,7 +3,7 @@
 //! Rules are boxes in a space with a dimension for each [`field`]. A few binary trees
 //! cut that space: each inner [`Node`] compares one field with a threshold, each leaf
 //! lists the few [`Condition`]s that its part of the space touches, the first rule's
-//! first. So a packet is told by some twenty comparisons however many rules there are
+//! first. So a packet is told by a few tens of comparisons however many rules there are
 //! (HyperSplit: Qi et al., *Packet Classification Algorithms: From Theory to Practice*,
 //! INFOCOM 2009). Rules that leave a dimension open would be in most parts of the space;
 //! they are in trees of their own (EffiCuts: Vamanan et al., SIGCOMM 2010).

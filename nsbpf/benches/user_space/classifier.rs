@@ -1,15 +1,17 @@
 //! Finding the rule for a packet: the classifier that the kernel half is to run, over so
 //! many rules, beside looking at one after the other; and making its tables.
 //!
-//! Rules are as people write them: hosts, networks and ports of a bridge to services.
+//! Rules are as people write them, those that the tests of the tables have too.
+
+#[path = "../../src/policy/compiled/services.rs"]
+mod services;
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use nsbpf::policy::{Compiled, Kind, Ranked};
-use nsbpf_common::policy::{Condition, NONE, Subject, field};
+use nsbpf_common::policy::{NONE, Subject};
 
-const TCP: u64 = 6;
 /// Packets that are looked up in turns.
 const PACKETS: usize = 256;
 
@@ -55,30 +57,8 @@ fn walk(rules: &[Ranked], packet: &Subject) -> u32 {
 }
 
 fn rules(count: u32) -> Vec<Ranked> {
-    let rule = |number: u32| {
-        let mut condition = Condition::ANY;
-        let mut set = |field: u32, low: u64, high: u64| {
-            condition.lows[field as usize] = low;
-            condition.highs[field as usize] = high;
-        };
-        let mixed = u64::from(number.wrapping_mul(0x9e37_79b9));
-        let network = 0x0a00_0000 | (mixed & 0x00ff_ff00);
-        match number % 4 {
-            0 => set(field::SOURCE, network, network | 0xff),
-            1 => set(field::SOURCE, network | (mixed >> 24), network | (mixed >> 24)),
-            2 => set(field::PORT, mixed % 1000, mixed % 1000),
-            _ => {}
-        }
-        if !number.is_multiple_of(5) {
-            let to = 0x0a00_0000 | ((mixed >> 8) & 0x00ff_ffff);
-            set(field::DESTINATION, to, to);
-        }
-        set(field::PROTOCOL, TCP, TCP);
-        let port = u64::from(number % 1024);
-        set(field::DESTINATION_PORT, port, port + u64::from(number % 3) * 100);
-        Ranked { kind: Kind::V4, condition, rare: None }
-    };
-    (0..count).map(rule).collect()
+    let ranked = |condition| Ranked { kind: Kind::V4, condition, rare: None };
+    services::conditions(count).map(ranked).collect()
 }
 
 /// Packets that some rule is about, spread over all of them.

@@ -48,7 +48,9 @@ pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
         let usual = shapes.first().copied().unwrap_or(Shape::SHORT);
         all.extend(made.flat_map(|shape| frames(options, *shape, *shape == usual)));
         if usual.bytes <= MAX_MADE_BYTES {
-            all.extend(options.ports.iter().flat_map(|ports| scaled(options, usual, *ports)));
+            all.extend(
+                options.bridge_ports.iter().flat_map(|ports| scaled(options, usual, *ports)),
+            );
         }
     }
     all.retain_mut(|experiment| {

@@ -11,6 +11,7 @@
 //! progress.rs      what it is at
 //! testbed.rs       a path that is up: a sender, a receiver, and what is between them
 //! losses.rs        where packets get lost
+//! snmp.rs          counters of protocols
 //! cpu.rs           what processors did
 //! costs/           what is measured without traffic
 //! selftest.rs      the benchmark finds a delay that is known, and none where none is
@@ -38,6 +39,7 @@ mod processor;
 mod progress;
 mod report;
 mod selftest;
+mod snmp;
 mod statistics;
 mod testbed;
 mod traffic;

@@ -51,7 +51,7 @@ pub struct Options {
     /// TCP connections at once, 1 to [`MAX_STREAMS`].
     pub streams: Vec<u16>,
     /// Ports of the bridge besides the usual two, 2 to [`MAX_PORTS`].
-    pub ports: Vec<u16>,
+    pub bridge_ports: Vec<u16>,
     /// What is left of the datapath's stages.
     pub stages: Stages,
     /// Somebody else's program.
@@ -140,7 +140,7 @@ impl Options {
             flow_counts: vec![1],
             ip: vec![Ip::V4],
             streams: vec![1],
-            ports: Vec::new(),
+            bridge_ports: Vec::new(),
             stages: Stages::default(),
             command: None,
             attach: vec![2],

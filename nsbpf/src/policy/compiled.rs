@@ -154,4 +154,6 @@ impl Tables for Compiled {
 }
 
 #[cfg(test)]
+mod services;
+#[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ impl Quantity {
             Self::BitsPerSecond => "Gbit/s",
             Self::PerSecond => "k/s",
             Self::Nanoseconds => "µs",
-            Self::Number | Self::Lessness => "",
+            Self::Number | Self::Cost => "",
         }
     }
 
@@ -20,7 +20,7 @@ impl Quantity {
             Self::PacketsPerSecond => value / 1e6,
             Self::BitsPerSecond => value / 1e9,
             Self::PerSecond | Self::Nanoseconds => value / 1e3,
-            Self::Number | Self::Lessness => value,
+            Self::Number | Self::Cost => value,
         }
     }
 
@@ -31,7 +31,7 @@ impl Quantity {
             Self::PacketsPerSecond => 3,
             Self::BitsPerSecond if scaled < 10.0 => 2,
             Self::PerSecond | Self::Nanoseconds | Self::BitsPerSecond => 1,
-            Self::Number | Self::Lessness => return number(value),
+            Self::Number | Self::Cost => return number(value),
         };
         // What is much less than usual needs more of them.
         let digits = match scaled {

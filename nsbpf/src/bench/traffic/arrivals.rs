@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Shape;
 
 use crate::bench::ip::Ip;
-use crate::bench::losses::{counter_of, counter6_of};
+use crate::bench::snmp::{counter_of, counter6_of};
 use crate::bench::testbed::Side;
 use crate::bench::{BenchError, io_error};
 use crate::datapath::{AttachedSink, Sink};

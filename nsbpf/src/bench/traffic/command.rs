@@ -53,7 +53,7 @@ impl CommandRuns {
         Metric { name: "took", quantity: Quantity::Nanoseconds },
     ];
     const MORE: &[Metric] = &Self::with(Quantity::Number);
-    const LESS: &[Metric] = &Self::with(Quantity::Lessness);
+    const LESS: &[Metric] = &Self::with(Quantity::Cost);
 
     const fn with(quantity: Quantity) -> [Metric; 4] {
         let [arrived, packets, took] = [Self::METRICS[0], Self::METRICS[1], Self::METRICS[2]];

@@ -121,14 +121,14 @@ pub enum Quantity {
     /// Anything; more is better.
     Number,
     /// Anything; less is better.
-    Lessness,
+    Cost,
 }
 
 impl Quantity {
     /// Whether more is better.
     #[must_use]
     pub fn more_is_better(self) -> bool {
-        !matches!(self, Self::Nanoseconds | Self::Lessness)
+        !matches!(self, Self::Nanoseconds | Self::Cost)
     }
 }
 

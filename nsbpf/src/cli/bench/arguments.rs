@@ -263,7 +263,7 @@ impl Bench {
             flow_counts: or(flow_counts, amount.flow_counts),
             ip: or(ip, amount.ip),
             streams: or(streams, amount.streams),
-            ports: Vec::new(),
+            bridge_ports: Vec::new(),
             stages: self.stages.stages(),
             command,
             attach: vec![ports.unwrap_or(amount.ports)],
@@ -294,7 +294,7 @@ impl Bench {
             flow_counts: [1].into_iter().chain(numbers.iter().copied().map(u32::from)).collect(),
             ip: or(&self.grid.ip, QUICK.ip),
             // Two are usual.
-            ports: numbers.iter().copied().filter(|number| *number > 2).collect(),
+            bridge_ports: numbers.iter().copied().filter(|number| *number > 2).collect(),
             table: numbers.iter().copied().map(u32::from).collect(),
             attach: numbers,
             ..options

@@ -1,7 +1,7 @@
 //! Whatever the trees look like, they find what looking at one condition after the other
 //! finds.
 
-use nsbpf_common::policy::{FIELDS, RARE_FIELDS};
+use nsbpf_common::policy::{FIELDS, LEAF, RARE_FIELDS};
 use proptest::prelude::*;
 
 use super::*;
@@ -125,40 +125,26 @@ proptest! {
     }
 }
 
-/// As people write them: hosts to services.
-fn services(count: u32) -> Vec<Ranked> {
-    let rule = |number: u32| {
-        let mut condition = Condition::ANY;
-        let mut set = |field: u32, low: u64, high: u64| {
-            condition.lows[field as usize] = low;
-            condition.highs[field as usize] = high;
-        };
-        let mixed = u64::from(number.wrapping_mul(0x9e37_79b9));
-        let network = 0x0a00_0000 | (mixed & 0x00ff_ff00);
-        match number % 4 {
-            0 => set(field::SOURCE, network, network | 0xff),
-            1 => set(field::SOURCE, network | mixed >> 24, network | mixed >> 24),
-            2 => set(field::PORT, mixed % 1000, mixed % 1000),
-            _ => {}
-        }
-        if !number.is_multiple_of(5) {
-            let to = 0x0a00_0000 | (mixed >> 8 & 0x00ff_ffff);
-            set(field::DESTINATION, to, to);
-        }
-        set(field::PROTOCOL, 6, 6);
-        let port = u64::from(number % 1024);
-        set(field::DESTINATION_PORT, port, port + u64::from(number % 3) * 100);
-        Ranked { kind: Kind::V4, condition, rare: None }
-    };
-    (0..count).map(rule).collect()
+/// Inner nodes from a node to the deepest leaf below it.
+fn height(compiled: &Compiled, at: u32) -> usize {
+    let node = compiled.nodes[at as usize];
+    if node.field == LEAF {
+        return 0;
+    }
+    1 + height(compiled, node.next).max(height(compiled, node.next + 1))
 }
 
 #[test]
 fn tables_are_small_and_trees_are_low() {
     for count in [10, 1_000, 10_000] {
-        let compiled = Compiled::new(&services(count)).unwrap();
+        let ranked = |condition| Ranked { kind: Kind::V4, condition, rare: None };
+        let ranked: Vec<Ranked> = services::conditions(count).map(ranked).collect();
+        let compiled = Compiled::new(&ranked).unwrap();
         let bytes = compiled.nodes.len() * size_of::<Node>()
             + compiled.conditions.len() * size_of::<Condition>();
         assert!(bytes < 1600 * count as usize + 32_768, "{count}: {bytes} bytes");
+        let roots = compiled.roots[Kind::V4 as usize].into_iter().filter(|root| *root != NONE);
+        let highest = roots.map(|root| height(&compiled, root)).max().unwrap();
+        assert!(highest <= 32, "{count}: {highest}");
     }
 }
