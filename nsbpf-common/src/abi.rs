@@ -4,7 +4,7 @@
 /// changes. aya does not compare the layout of a pinned map with the one it
 /// expects, so the user half compares this number instead and rebuilds the
 /// datapath when it differs.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Pins down the size and alignment of a type that lives in a map, and makes it
 /// `aya::Pod` for the user half.

@@ -6,16 +6,19 @@
 
 mod packet;
 mod recent;
+mod tracking;
 
 use core::net::IpAddr;
 
 use crate::abi::abi;
-use crate::packet::{Family, protocol};
+use crate::packet::Family;
+use crate::policy::Judgement;
 use crate::spread::spread;
 use crate::stats::Cell;
 pub use packet::FlowPacket;
 pub(crate) use packet::TRANSPORT_V6;
 pub use recent::{RecentFlow, RecentRest};
+pub use tracking::timeout;
 
 /// Names a flow: both ends, in an order that does not depend on who speaks.
 ///
@@ -173,12 +176,15 @@ pub struct FlowDirection {
     pub packets: u64,
     /// Their bytes on a wire.
     pub bytes: u64,
-    /// The port that the last one came in by, or [`OUTSIDE`](crate::pair::OUTSIDE).
+    /// What was decided about them.
+    pub judgement: Judgement,
+    /// The port that the last one came in by that went on, or
+    /// [`OUTSIDE`](crate::pair::OUTSIDE).
     pub port: u16,
     reserved: [u16; 3],
 }
 
-abi!(FlowDirection, size = 24, align = 8);
+abi!(FlowDirection, size = 32, align = 8);
 
 /// What is known of a TCP connection, by what passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -236,10 +242,6 @@ pub mod tcp_flag {
     pub const ACK: u8 = 1 << 4;
 }
 
-/// Packets in one direction after which a flow without connections counts as one that
-/// lasts, although nobody answered.
-const LASTING_PACKETS: u64 = 4;
-
 /// A flow.
 ///
 /// Two processors may handle packets of one flow at a time: packets and bytes are
@@ -249,8 +251,6 @@ const LASTING_PACKETS: u64 = 4;
 pub struct Flow {
     /// By the number of the sender among the key's ends.
     pub directions: [FlowDirection; 2],
-    /// What was decided, by which rule, in which generation of them; 0 for nothing yet.
-    pub verdict: u64,
     /// When the first packet came, in nanoseconds of `CLOCK_MONOTONIC`.
     pub first_seen_ns: u64,
     /// When the last one came, likewise, to the kernel's tick (1 to 10 ms).
@@ -259,14 +259,15 @@ pub struct Flow {
     /// nanoseconds: the round-trip time of its handshake. 0 if not known; 4.29 s at most.
     pub handshake_ns: u32,
     tcp_state: u8,
-    /// The direction of the first packet.
+    /// The direction of the first packet; once any went on, of the first one that did.
     pub initiator: u8,
     /// Directions that a FIN was seen in, a bit each.
     finished: u8,
-    reserved: u8,
+    /// Directions that packets went on in, a bit each.
+    passed: u8,
 }
 
-abi!(Flow, size = 80, align = 8);
+abi!(Flow, size = 88, align = 8);
 
 impl Flow {
     /// Begins with the packet that is then counted.
@@ -298,70 +299,6 @@ impl Flow {
     pub fn see(&mut self, now_ns: u64) {
         if self.last_seen_ns < now_ns {
             self.last_seen_ns = now_ns;
-        }
-    }
-
-    /// Whether both ends are known to take part, or it lasts anyhow: all but TCP once it is
-    /// answered or has some packets; a TCP connection once who began answers the answer,
-    /// because any port answers who asks, and be it to refuse. One whose beginning was not
-    /// seen counts as answered when both ends spoke.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_settled(&self, ip_protocol: u8) -> bool {
-        const NONE: u8 = TcpState::None as u8;
-        const ESTABLISHED: u8 = TcpState::Established as u8;
-        const CLOSING: u8 = TcpState::Closing as u8;
-        let [one, other] = [self.directions[0].packets, self.directions[1].packets];
-        let answered = one > 0 && other > 0;
-        if ip_protocol == protocol::TCP {
-            answered && matches!(self.tcp_state, NONE | ESTABLISHED | CLOSING)
-        } else {
-            answered || one + other >= LASTING_PACKETS
-        }
-    }
-
-    /// Whether packets that are no more than that ([`FlowPacket::is_plain`]) change
-    /// nothing but how many there were.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_steady(&self) -> bool {
-        self.tcp_state != TcpState::SynSent as u8 && self.tcp_state != TcpState::SynReceived as u8
-    }
-
-    /// Whether a packet with these flags begins a new connection where an old one was.
-    #[inline(always)]
-    #[must_use]
-    pub const fn begins_anew(&self, flags: u8) -> bool {
-        let begins = flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
-        begins && self.tcp_state == TcpState::Closed as u8
-    }
-
-    /// Follows a TCP connection: a packet with these flags went in a direction.
-    #[inline(always)]
-    pub fn follow(&mut self, direction: u8, flags: u8, now_ns: u64) {
-        use tcp_flag::{ACK, FIN, RST, SYN};
-        const SYN_SENT: u8 = TcpState::SynSent as u8;
-        const SYN_RECEIVED: u8 = TcpState::SynReceived as u8;
-        const CLOSED: u8 = TcpState::Closed as u8;
-        if flags & RST != 0 {
-            self.tcp_state = CLOSED;
-            return;
-        }
-        let initiator = direction == self.initiator;
-        match (flags & (SYN | ACK), self.tcp_state) {
-            (SYN, 0) if initiator => self.tcp_state = SYN_SENT,
-            (both, SYN_SENT) if both == SYN | ACK && !initiator => self.tcp_state = SYN_RECEIVED,
-            (ACK, SYN_RECEIVED) if initiator => {
-                self.tcp_state = TcpState::Established as u8;
-                let took = now_ns.saturating_sub(self.first_seen_ns);
-                self.handshake_ns = u32::try_from(took).unwrap_or(u32::MAX);
-            }
-            _ => {}
-        }
-        if flags & FIN != 0 && self.tcp_state != 0 {
-            self.finished |= 1 << (direction & 1);
-            let closed = self.finished == 0b11;
-            self.tcp_state = if closed { CLOSED } else { TcpState::Closing as u8 };
         }
     }
 }

@@ -11,15 +11,25 @@
 //! The kernel half, tools and tests run this same code; only where tables lie differs
 //! ([`Tables`]).
 
+mod fragment;
+mod head;
+mod judgement;
+mod limit;
+mod log;
 mod subject;
 
 use crate::abi::abi;
-pub use subject::{Subject, field};
+pub use fragment::{FragmentHead, FragmentKey};
+pub use head::{PolicyEvents, PolicyHead, RuleStats};
+pub use judgement::{Action, Decision, Judgement, MAX_SLOTS};
+pub use limit::{RuleSetting, conforms};
+pub use log::LogRecord;
+pub use subject::{ROUTED, Subject, field};
 
 /// Fields that every condition has.
 pub const FIELDS: usize = 8;
 /// Fields that few conditions have.
-pub const RARE_FIELDS: usize = 6;
+pub const RARE_FIELDS: usize = 7;
 /// Inner nodes from a root to a leaf at most.
 pub const MAX_DEPTH: usize = 48;
 /// Conditions of a leaf at most.
@@ -87,11 +97,9 @@ pub struct Condition {
     pub highs: [u64; FIELDS],
     /// Index of what else is asked, or [`NONE`].
     pub rare: u32,
-    /// Number of the rule.
-    pub rule: u32,
-    /// What is done: see [`Action`].
-    pub action: u32,
-    reserved: u32,
+    /// What is done, and by which rule.
+    pub decision: Decision,
+    reserved: [u32; 2],
 }
 
 abi!(Condition, size = 144, align = 8);
@@ -111,17 +119,7 @@ pub struct Rare {
     reserved: [u8; 6],
 }
 
-abi!(Rare, size = 104, align = 8);
-
-/// What is done with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Action {
-    /// It goes on.
-    Allow,
-    /// It ends.
-    Deny,
-}
+abi!(Rare, size = 120, align = 8);
 
 /// Where the tables are.
 pub trait Tables {
@@ -148,9 +146,8 @@ impl Condition {
         lows: [0; FIELDS],
         highs: [u64::MAX; FIELDS],
         rare: NONE,
-        rule: 0,
-        action: Action::Allow as u32,
-        reserved: 0,
+        decision: Decision::ALLOW,
+        reserved: [0; 2],
     };
 
     /// Whether a packet is in the box, but for what is rare.

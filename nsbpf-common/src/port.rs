@@ -152,6 +152,7 @@ impl PortConfig {
     const WAY: u16 = 0b11 << Self::WAY_SHIFT;
     const WAY_SHIFT: u16 = 4;
     const HANDED_OVER: u16 = 1 << 6;
+    const ROUTER: u16 = 1 << 7;
 
     /// Of a port whose interface has that MAC address.
     #[must_use]
@@ -218,6 +219,20 @@ impl PortConfig {
     #[must_use]
     pub const fn is_handed_over(&self) -> bool {
         self.flags & Self::HANDED_OVER != 0
+    }
+
+    /// The same, whose namespace may forward what others sent.
+    #[must_use]
+    pub const fn router(self, is: bool) -> Self {
+        let flags = self.flags & !Self::ROUTER | if is { Self::ROUTER } else { 0 };
+        Self { flags, ..self }
+    }
+
+    /// Whether what comes in by it may be from others than its namespace.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_router(&self) -> bool {
+        self.flags & Self::ROUTER != 0
     }
 
     /// Whether there is such a port.

@@ -24,12 +24,29 @@ pub enum Reason {
     /// An IPv6 neighbour discovery packet that tells of another's address, or
     /// that a router is there.
     SpoofedNeighbour,
+    /// The policy denies it.
+    Denied,
+    /// The policy rejects it.
+    Rejected,
+    /// There were more than the policy allows in a time.
+    Limited,
+    /// A fragment whose packet's first one was not seen, where the policy denies what it
+    /// does not name.
+    Headless,
 }
 
 impl Reason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 4] =
-        [Self::SpoofedMac, Self::SpoofedAddress, Self::SpoofedArp, Self::SpoofedNeighbour];
+    pub const ALL: [Self; 8] = [
+        Self::SpoofedMac,
+        Self::SpoofedAddress,
+        Self::SpoofedArp,
+        Self::SpoofedNeighbour,
+        Self::Denied,
+        Self::Rejected,
+        Self::Limited,
+        Self::Headless,
+    ];
 
     /// Reasons that the counters have room for, so that a new one does not change
     /// their layout.
@@ -43,6 +60,10 @@ impl Reason {
             Self::SpoofedAddress => "spoofed-address",
             Self::SpoofedArp => "spoofed-arp",
             Self::SpoofedNeighbour => "spoofed-neighbour",
+            Self::Denied => "denied",
+            Self::Rejected => "rejected",
+            Self::Limited => "limited",
+            Self::Headless => "headless-fragment",
         }
     }
 }

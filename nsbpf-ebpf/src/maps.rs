@@ -6,11 +6,15 @@
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use nsbpf_common::crossing::{Crossing, PLACES, Passage, Passages, Sighting, Station};
 use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, RecentFlow, RecentRest};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
+use nsbpf_common::policy::{
+    Condition, FragmentHead, FragmentKey, Node, PolicyEvents, PolicyHead, Rare, RuleSetting,
+    RuleStats, Subject,
+};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::route::{Handed, Route};
 use nsbpf_common::sight::Seen;
@@ -102,6 +106,52 @@ pub static HANDED_PACKETS: PerCpuArray<Handed> = PerCpuArray::with_max_entries(P
 #[map]
 pub static DEVICES: DevMap = DevMap::with_max_entries(1, 0);
 
+/// The generation of the policy: it counts from 1, and its lowest bit tells which half of
+/// the policy's tables is the one that holds.
+#[map]
+pub static POLICY_NOW: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// A policy for each half.
+#[map]
+pub static POLICY_HEADS: Array<PolicyHead> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+
+/// Trees of rules, two halves. The loader sets its size, as that of the next ones.
+#[map]
+pub static POLICY_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What rules are about, two halves.
+#[map]
+pub static POLICY_CONDS: Array<Condition> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What few of them are about, two halves.
+#[map]
+pub static POLICY_RARES: Array<Rare> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Limits of rules, by slot.
+#[map]
+pub static RULE_SETTINGS: Array<RuleSetting> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Counters of rules, by slot.
+#[map]
+pub static RULE_STATS: PerCpuArray<RuleStats> = PerCpuArray::with_max_entries(1, 0);
+
+/// What else became of packets.
+#[map]
+pub static POLICY_EVENTS: PerCpuArray<PolicyEvents> = PerCpuArray::with_max_entries(1, 0);
+
+/// Packets that are logged. The loader sets its size, in bytes.
+#[map]
+pub static POLICY_LOG: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// First fragments, for those that follow.
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentHead> =
+    LruHashMap::with_max_entries(1 << 12, 0);
+
+/// Scratch memory: what the packet at hand is judged by.
+#[map]
+pub static SUBJECTS: PerCpuArray<Subject> = PerCpuArray::with_max_entries(1, 0);
+
 /// Scratch memory: what the packet at hand was found to be. One entry is enough: all
 /// hooks run with bottom halves off, so that a CPU is done with one packet in one
 /// program before it begins another.
@@ -124,6 +174,10 @@ pub static GUARD: Global<u8> = Global::new(0);
 /// Switch: flows are tracked.
 #[unsafe(no_mangle)]
 pub static TRACK_FLOWS: Global<u8> = Global::new(0);
+
+/// Switch: there is a policy. Flows are tracked then.
+#[unsafe(no_mangle)]
+pub static POLICY: Global<u8> = Global::new(0);
 
 /// Places in `RECENT_FLOWS` for each processor; the loader sets it.
 #[unsafe(no_mangle)]

@@ -8,6 +8,7 @@
 use super::FlowKey;
 use crate::abi::abi;
 use crate::packet::Family;
+use crate::policy::Judgement;
 use crate::stats::Cell;
 
 /// A place: what is of a flow and not in its entry. One cache line, and all that most
@@ -39,9 +40,13 @@ pub struct RecentRest {
     told_ns: u64,
     /// How often it began, or ended, to be taken: odd in between.
     taken: u64,
+    /// What was decided about each direction's packets: only that they go on, without
+    /// anything to be asked of each.
+    pub judgements: [Judgement; 2],
+    reserved: [u64; 2],
 }
 
-abi!(RecentRest, size = 32, align = 8);
+abi!(RecentRest, size = 64, align = 8);
 
 impl RecentRest {
     /// The flow of the place that this is the rest of.

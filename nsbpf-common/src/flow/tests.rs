@@ -2,6 +2,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::packet::Headers;
+use crate::packet::protocol;
 
 const SYN: u8 = tcp_flag::SYN;
 const ACK: u8 = tcp_flag::ACK;

@@ -12,7 +12,8 @@ pub mod field {
     pub const DESTINATION: u32 = 2;
     /// The second half.
     pub const DESTINATION_REST: u32 = 3;
-    /// Number of the port that it came in by.
+    /// Number of the port that it came in by; of what a router or the host may have
+    /// forwarded, [`ROUTED`](super::ROUTED).
     pub const PORT: u32 = 4;
     /// IP protocol number.
     pub const PROTOCOL: u32 = 5;
@@ -36,7 +37,13 @@ pub mod field {
     pub const DSCP: u32 = 12;
     /// ICMP type, and code in the lowest byte; plus 1, so that 0 is no ICMP.
     pub const ICMP: u32 = 13;
+    /// 0 for a whole packet, 1 for the first fragment of one, 2 for a later one.
+    pub const FRAGMENT: u32 = 14;
 }
+
+/// In the place of a port's number: the packet came in by the port of a router, or by none,
+/// and its source address tells where it is from. It is the number of no interface.
+pub const ROUTED: u64 = 0xfffe;
 
 /// A packet's fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,7 +23,7 @@ fn range(bits: u32) -> impl Strategy<Value = (u64, u64)> {
 }
 
 const BITS: [u32; FIELDS] = [32, 1, 32, 1, 8, 8, 16, 16];
-const RARE_BITS: [u32; RARE_FIELDS] = [12, 16, 48, 48, 6, 16];
+const RARE_BITS: [u32; RARE_FIELDS] = [12, 16, 48, 48, 6, 16, 2];
 
 fn condition() -> impl Strategy<Value = Ranked> {
     let ranges: Vec<_> = BITS.into_iter().map(range).collect();
