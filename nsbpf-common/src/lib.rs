@@ -11,6 +11,7 @@
 extern crate std;
 
 mod abi;
+pub mod answer;
 pub mod crossing;
 pub mod flow;
 pub mod generator;

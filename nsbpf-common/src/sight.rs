@@ -168,6 +168,12 @@ impl Seen {
         }
     }
 
+    /// What was seen is now a packet of so many bytes to the same kind of station.
+    #[inline(always)]
+    pub fn become_plain(&mut self, bytes: u16) {
+        self.weight = Weight::of_frame(bytes.into());
+    }
+
     /// What the frame carries: its ethertype behind all VLAN tags.
     #[inline(always)]
     #[must_use]

@@ -7,6 +7,8 @@ pub enum Verdict {
     Pass,
     /// It went another way, and the kernel was told where.
     Forwarded,
+    /// It ends here, and its sender is told.
+    Answered,
     /// It ends here, and is counted under the reason.
     Drop(Reason),
 }

@@ -7,6 +7,7 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use nsbpf_common::answer::Answer;
 use nsbpf_common::crossing::{Crossing, PLACES, Passage, Passages, Sighting, Station};
 use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow, RecentRest};
 use nsbpf_common::guard::OwnAddress;
@@ -155,6 +156,10 @@ pub static NEXT_DUE: Array<u64> = Array::with_max_entries(2, 0);
 pub const LOGGED: u32 = 0;
 /// The other one.
 pub const ANSWERED: u32 = 1;
+
+/// Scratch memory: what the sender of the packet at hand is told.
+#[map]
+pub static ANSWERS: PerCpuArray<Answer> = PerCpuArray::with_max_entries(1, 0);
 
 /// First fragments, for those that follow.
 #[map]

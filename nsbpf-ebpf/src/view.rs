@@ -4,10 +4,11 @@ use core::arch::asm;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, xdp_md};
 use aya_ebpf::helpers::{
-    bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_type,
-    bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_xdp_adjust_meta,
+    bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head,
+    bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
 };
 use aya_ebpf::programs::{TcContext, XdpContext};
 use nsbpf_common::packet::{Packet, Segmentation, ethertype};
@@ -19,7 +20,10 @@ use crate::maps::{
     DEV_OFFSET, DEVICES, ENQUEUE_OFFSET, FIRST_HOOK_OFFSET, HOOKS_V4_OFFSET, HOOKS_V6_OFFSET,
     NET_OFFSET, NFCT_OFFSET, PORT_BASE, PRIORITY_OFFSET, QDISC_OFFSET,
 };
-use crate::stage::pipeline::Forward;
+use crate::stage::pipeline::{Back, Forward};
+use crate::stage::policy::reject::{
+    self, Change, answer_tc, answer_xdp, complete_answer, find_answer_tc, find_answer_xdp,
+};
 use crate::stage::route::{Hops, Replay};
 
 /// Offsets past this are not looked at. The verifier wants a bound that a mask
@@ -38,6 +42,8 @@ const PACKET_HOST: u32 = 0;
 const REDIRECTED: u32 = 0x6e73_6270;
 /// The same of one that the host's stack would have routed there.
 const ROUTED: u32 = 0x6e73_6272;
+/// The same of what the sender of a rejected packet is told.
+const ANSWER: u32 = 0x6e73_6261;
 
 /// What XDP writes before a packet that it has done all about, but for the interface, and
 /// how long that is. A packet keeps it on its way through other interfaces.
@@ -55,6 +61,12 @@ impl TcPacket {
     #[inline(always)]
     pub fn new(context: &TcContext) -> Self {
         Self { skb: context.skb.skb }
+    }
+
+    /// The same, where a function is given the context.
+    #[inline(always)]
+    pub const fn at(skb: *mut __sk_buff) -> Self {
+        Self { skb }
     }
 
     /// The interface whose hook this is.
@@ -277,6 +289,30 @@ impl Forward for TcPacket {
         self.is_marked(ROUTED)
     }
 
+    #[inline(always)]
+    fn was_answered(&self) -> bool {
+        self.is_marked(ANSWER)
+    }
+
+    #[inline(always)]
+    fn answer(&self, port: u16, way: Back, to: u16) -> Option<u16> {
+        let mut bytes = 0;
+        if find_answer_tc(self.skb) != 0 {
+            complete_answer();
+            bytes = answer_tc(self.skb);
+        }
+        reject::count(bytes);
+        if bytes == 0 {
+            return None;
+        }
+        self.mark(ANSWER, to);
+        let flags = if matches!(way, Back::Ingress) { BPF_F_INGRESS } else { 0 };
+        // SAFETY: it takes numbers only.
+        unsafe { bpf_redirect(PORT_BASE.load() + u32::from(port), flags.into()) };
+        // It is counted where it goes by.
+        Some(0)
+    }
+
     /// In the field by which queueing disciplines and their filters tell each other a
     /// class: 0 for none, and what they put there is theirs. It stays with the packet for
     /// as long as that is in the stack.
@@ -308,6 +344,12 @@ impl XdpPacket {
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
         Self { frame: context.as_ptr().cast() }
+    }
+
+    /// The same, where a function is given the context.
+    #[inline(always)]
+    pub const fn at(frame: *mut xdp_md) -> Self {
+        Self { frame }
     }
 
     /// The interface whose hook this is.
@@ -351,7 +393,69 @@ impl Packet for XdpPacket {
     }
 }
 
+impl Change for TcPacket {
+    #[inline(always)]
+    fn cut(&self, length: u32) -> bool {
+        // SAFETY: the context is valid until the program returns.
+        unsafe { bpf_skb_change_tail(self.skb, length, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn grow(&self, bytes: u32) -> bool {
+        // SAFETY: likewise.
+        unsafe { bpf_skb_change_head(self.skb, bytes, 0) == 0 }
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&self, offset: u16, bytes: &[u8; N]) -> bool {
+        self.store(offset, bytes)
+    }
+}
+
+impl Change for XdpPacket {
+    #[inline(always)]
+    fn cut(&self, length: u32) -> bool {
+        let bytes = unknown(self.anew().frame_bytes() as usize);
+        #[expect(clippy::cast_possible_truncation, reason = "a frame is short")]
+        let less = length.wrapping_sub(bytes as u32).cast_signed();
+        // SAFETY: the context is valid until the program returns.
+        unsafe { bpf_xdp_adjust_tail(self.frame, less) == 0 }
+    }
+
+    #[inline(always)]
+    fn grow(&self, bytes: u32) -> bool {
+        // SAFETY: likewise.
+        unsafe { bpf_xdp_adjust_head(self.frame, bytes.cast_signed().wrapping_neg()) == 0 }
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&self, offset: u16, bytes: &[u8; N]) -> bool {
+        let frame = self.anew();
+        let frame = frame.frame();
+        let start = unknown(frame.data as usize + (unknown(offset.into()) & OFFSET_MASK));
+        if start + N > frame.data_end as usize {
+            return false;
+        }
+        // SAFETY: the bytes are there: the verifier sees the comparison.
+        unsafe { (start as *mut [u8; N]).write_unaligned(*bytes) };
+        true
+    }
+}
+
 impl Forward for XdpPacket {
+    #[inline(always)]
+    fn answer(&self, port: u16, _way: Back, _to: u16) -> Option<u16> {
+        // What goes back has to be taken at the other end.
+        let is_taken = DEVICES.get(port.into()).is_some();
+        let mut bytes = 0;
+        if is_taken && find_answer_xdp(self.frame) != 0 {
+            complete_answer();
+            bytes = answer_xdp(self.frame);
+        }
+        reject::count(bytes);
+        u16::try_from(bytes).ok().filter(|bytes| *bytes != 0)
+    }
+
     #[inline(always)]
     fn forward(&self, way: Way, to: u16) -> bool {
         // A port that takes no frames from XDP has no device there.

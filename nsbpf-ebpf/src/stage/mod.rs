@@ -9,5 +9,5 @@ mod guard;
 mod host;
 mod parse;
 pub mod pipeline;
-mod policy;
+pub mod policy;
 pub mod route;

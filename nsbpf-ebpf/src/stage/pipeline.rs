@@ -25,6 +25,15 @@ use crate::maps::{
 /// was whole. That never stops a packet: it goes on uncounted.
 pub struct Unmanaged;
 
+/// Where an answer goes back, at the device behind a port.
+#[derive(Clone, Copy)]
+pub enum Back {
+    /// To where the packet came from: out of the device.
+    Egress,
+    /// The other way: the packet was about to leave by the device.
+    Ingress,
+}
+
 /// Sends packets by ways that pass the bridge by, from the hook that they are at.
 pub trait Forward {
     /// Whether packets can be written to.
@@ -76,6 +85,11 @@ pub trait Forward {
     /// Tells tc of the same device that all is done.
     fn set_done(&self) {}
 
+    /// Tells who sent the packet that it ended, at the device of a port: the packet becomes
+    /// that, and goes back. What is counted nowhere else has so many bytes. `to` is the port
+    /// whose device's hook it passes.
+    fn answer(&self, port: u16, way: Back, to: u16) -> Option<u16>;
+
     /// Whether a packet is what somebody is told whose packet was rejected.
     fn was_answered(&self) -> bool {
         false
@@ -93,6 +107,9 @@ pub trait Forward {
 pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict, Unmanaged> {
     let port = number(ifindex).ok_or(Unmanaged)?;
     let config = PORT_CONFIGS.get(port.into()).ok_or(Unmanaged)?;
+    if POLICY.load() != 0 && packet.was_answered() {
+        return Ok(Verdict::Pass);
+    }
     let is_handed_over = config.is_handed_over();
     if is_handed_over && packet.is_done() {
         return Ok(Verdict::Pass);
@@ -120,8 +137,21 @@ fn leaves(
     }
     if POLICY.load() == 0 {
         flow(packet, seen, port, config.domain);
-    } else if let Some(verdict) = judge(packet, seen, port, config.domain, &mut stats.tx) {
-        return Ok(verdict);
+    } else if let Err(reason) = judge(packet, seen, port, config.domain, &mut stats.tx) {
+        let back = config.direct_peer().unwrap_or(port);
+        let answered = matches!(reason, Reason::Rejected)
+            .then(|| packet.answer(port, Back::Egress, back))
+            .flatten();
+        return Ok(match answered {
+            None => Verdict::Drop(reason),
+            Some(bytes) => {
+                if bytes != 0 {
+                    seen.become_plain(bytes);
+                    let _ = enters(Pair { from: OUTSIDE, to: port }, seen, Way::Bridge);
+                }
+                Verdict::Answered
+            }
+        });
     }
     if DIRECT_LINKS.load() != 0
         && let Some(to) = config.direct_peer()
@@ -235,8 +265,12 @@ pub fn egress(
         }
         let stats = account::counters(to).ok_or(Unmanaged)?;
         let domain = PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?.domain;
-        if let Some(verdict) = arrive(packet, seen, stats, domain) {
-            return Ok(verdict);
+        if let Err(reason) = judge(packet, seen, OUTSIDE, domain, &mut stats.rx) {
+            // It does not enter, and is counted all the same.
+            account::packet(&mut stats.rx, seen);
+            let is_answered = matches!(reason, Reason::Rejected)
+                && packet.answer(to, Back::Ingress, to).is_some();
+            return Ok(if is_answered { Verdict::Answered } else { Verdict::Drop(reason) });
         }
     }
     if was_routed {
@@ -262,36 +296,22 @@ pub fn egress(
     Ok(Verdict::Pass)
 }
 
-/// Judges a packet that came in by a port: what becomes of it if it does not go on.
+/// Judges a packet that came in by a port, or by none: why it ends, if it does.
 #[inline(always)]
 fn judge(
-    packet: &(impl Packet + Forward),
+    packet: &impl Packet,
     seen: &mut Seen,
     port: u16,
     domain: u16,
     direction: &mut Direction,
-) -> Option<Verdict> {
+) -> Result<(), Reason> {
     let reason = match policy::judge(packet, seen, port, domain) {
-        Ruling::Pass => return None,
+        Ruling::Pass => return Ok(()),
         Ruling::Drop(reason) => reason,
         Ruling::Reject => Reason::Rejected,
     };
     account::dropped(direction, reason, seen.weight.cell);
-    Some(Verdict::Drop(reason))
-}
-
-/// Judges a packet that came in by no port, where it is about to enter a namespace: one that
-/// does not is counted all the same.
-#[inline(always)]
-fn arrive(
-    packet: &(impl Packet + Forward),
-    seen: &mut Seen,
-    stats: &mut PortStats,
-    domain: u16,
-) -> Option<Verdict> {
-    let verdict = judge(packet, seen, OUTSIDE, domain, &mut stats.rx)?;
-    account::packet(&mut stats.rx, seen);
-    Some(verdict)
+    Err(reason)
 }
 
 #[inline(always)]

@@ -9,8 +9,8 @@ use nsbpf_common::policy::{Action, Decision, Judgement, PolicyHead, Subject, fie
 use nsbpf_common::sight::Seen;
 
 use super::classify::classify;
-use super::{End, Outcome, head, kind, limit, sender};
-use crate::maps::{RELATED_FLOWS, SEEN_PACKETS, SUBJECTS};
+use super::{End, Outcome, head, kind, limit, seen, sender};
+use crate::maps::{RELATED_FLOWS, SUBJECTS};
 use crate::stage::flow::Told;
 use crate::stage::{clock, flow};
 
@@ -180,13 +180,6 @@ fn related(
         decision
     };
     is_allowed(decision).then_some(decision)
-}
-
-#[inline(always)]
-fn seen() -> Option<&'static Seen> {
-    let seen = SEEN_PACKETS.get_ptr(0)?;
-    // SAFETY: this CPU's own, and the packet's own.
-    Some(unsafe { &*seen })
 }
 
 #[inline(always)]

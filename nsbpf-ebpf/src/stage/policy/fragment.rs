@@ -8,8 +8,8 @@
 use nsbpf_common::policy::{Action, Decision, FragmentHead, FragmentKey, Judgement};
 use nsbpf_common::sight::Seen;
 
-use super::{End, Outcome, event, head as policy_head};
-use crate::maps::{FRAGMENTS, SEEN_PACKETS};
+use super::{End, Outcome, event, head as policy_head, seen};
+use crate::maps::FRAGMENTS;
 use crate::stage::clock;
 
 /// Notes what was decided on the packet at hand, the first fragment of what came in by a
@@ -51,13 +51,6 @@ pub extern "C" fn judge_later_fragment(port: u16, generation: u64) -> u64 {
         None => (policy.default, End::Headless),
     };
     Outcome { end, ..Outcome::new(decision, true) }.word()
-}
-
-#[inline(always)]
-fn seen() -> Option<&'static Seen> {
-    let seen = SEEN_PACKETS.get_ptr(0)?;
-    // SAFETY: this CPU's own, and the packet's own.
-    Some(unsafe { &*seen })
 }
 
 #[inline(always)]

@@ -10,6 +10,7 @@ mod decide;
 mod fragment;
 mod limit;
 mod log;
+pub mod reject;
 
 use nsbpf_common::packet::{Family, Fragment, Packet};
 use nsbpf_common::pair::OUTSIDE;
@@ -22,7 +23,8 @@ use nsbpf_common::verdict::Reason;
 use super::flow::Told;
 use super::{clock, flow};
 use crate::maps::{
-    POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RELATED_FLOWS, RULE_STATS, SUBJECTS,
+    POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RELATED_FLOWS, RULE_STATS,
+    SEEN_PACKETS, SUBJECTS,
 };
 
 /// What becomes of a packet.
@@ -171,6 +173,14 @@ pub fn is_passing(packet: &impl Packet, seen: &mut Seen, port: u16, domain: u16)
         count(judgement.decision(), seen);
     }
     judged.is_some()
+}
+
+/// What the packet at hand was found to be.
+#[inline(always)]
+fn seen() -> Option<&'static Seen> {
+    let seen = SEEN_PACKETS.get_ptr(0)?;
+    // SAFETY: this CPU's own, and the packet's own.
+    Some(unsafe { &*seen })
 }
 
 /// What hosts ask each other with who they are, unless some rule is about it.
