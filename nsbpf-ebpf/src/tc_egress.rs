@@ -15,5 +15,10 @@ use crate::view::TcPacket;
 pub fn tc_egress(context: TcContext) -> i32 {
     let packet = TcPacket::new(&context);
     let outcome = pipeline::egress(&packet, packet.ifindex(), packet.ingress_ifindex());
-    answer(&context, packet.ifindex(), outcome, [TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_UNSPEC, TC_ACT_REDIRECT])
+    answer(
+        &context,
+        packet.ifindex(),
+        outcome,
+        [TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_UNSPEC, TC_ACT_REDIRECT],
+    )
 }

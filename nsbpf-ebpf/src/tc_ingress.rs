@@ -15,5 +15,10 @@ use crate::view::TcPacket;
 pub fn tc_ingress(context: TcContext) -> i32 {
     let packet = TcPacket::new(&context);
     let outcome = pipeline::ingress(&packet, packet.ifindex());
-    answer(&context, packet.ifindex(), outcome, [TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT, TC_ACT_REDIRECT])
+    answer(
+        &context,
+        packet.ifindex(),
+        outcome,
+        [TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT, TC_ACT_REDIRECT],
+    )
 }

@@ -21,6 +21,7 @@ use crate::maps::{
     NET_OFFSET, NFCT_OFFSET, PORT_BASE, PRIORITY_OFFSET, QDISC_OFFSET,
 };
 use crate::stage::pipeline::{Back, Forward};
+use crate::stage::policy::prepare::{prepare_tc, prepare_xdp};
 use crate::stage::policy::reject::{
     self, Change, answer_tc, answer_xdp, complete_answer, find_answer_tc, find_answer_xdp,
 };
@@ -295,6 +296,11 @@ impl Forward for TcPacket {
     }
 
     #[inline(always)]
+    fn prepare(&self, port: u16, domain: u16) {
+        prepare_tc(self.skb, port, domain);
+    }
+
+    #[inline(always)]
     fn answer(&self, port: u16, way: Back, to: u16) -> Option<u16> {
         let mut bytes = 0;
         if find_answer_tc(self.skb) != 0 {
@@ -443,6 +449,11 @@ impl Change for XdpPacket {
 }
 
 impl Forward for XdpPacket {
+    #[inline(always)]
+    fn prepare(&self, port: u16, domain: u16) {
+        prepare_xdp(self.frame, port, domain);
+    }
+
     #[inline(always)]
     fn answer(&self, port: u16, _way: Back, _to: u16) -> Option<u16> {
         // What goes back has to be taken at the other end.

@@ -85,6 +85,9 @@ pub trait Forward {
     /// Tells tc of the same device that all is done.
     fn set_done(&self) {}
 
+    /// Puts what the packet is judged by, which came in by a port, where all functions find it.
+    fn prepare(&self, port: u16, domain: u16);
+
     /// Tells who sent the packet that it ended, at the device of a port: the packet becomes
     /// that, and goes back. What is counted nowhere else has so many bytes. `to` is the port
     /// whose device's hook it passes.
@@ -299,7 +302,7 @@ pub fn egress(
 /// Judges a packet that came in by a port, or by none: why it ends, if it does.
 #[inline(always)]
 fn judge(
-    packet: &impl Packet,
+    packet: &(impl Packet + Forward),
     seen: &mut Seen,
     port: u16,
     domain: u16,

@@ -41,11 +41,8 @@ pub extern "C" fn judge_flow(port: u16, generation: u64) -> u64 {
 pub extern "C" fn keep_judgement(port: u16, generation: u64, found: u64) -> u64 {
     let Some(seen) = seen() else { return 0 };
     let Outcome { decision, told, is_lasting, .. } = Outcome::from_word(found);
-    let judgement = if is_lasting {
-        Judgement::new(generation, decision, port)
-    } else {
-        Judgement::NONE
-    };
+    let judgement =
+        if is_lasting { Judgement::new(generation, decision, port) } else { Judgement::NONE };
     flow::place(seen, told, judgement);
     0
 }
@@ -91,7 +88,7 @@ fn decide(
     if is_tracking
         && flow.may_be_reply(direction, protocol, *tcp_flags, now_ns)
         && (!key.is_icmp() || subject.is_echo_reply())
-        && let asked = asked(seen, flow, subject, (port, generation))
+        && let asked = asked(seen, flow, subject, generation)
         && is_allowed(asked)
     {
         return (Decision::new(Action::Allow, false, asked.slot()), true);
@@ -118,24 +115,17 @@ fn decide(
 /// What is decided on what the end that began the flow sends, to which the packet at hand is
 /// a reply: if that was not found out in this generation, by a packet like the reply.
 #[inline(always)]
-fn asked(
-    seen: &Seen,
-    flow: &mut Flow,
-    subject: &mut Subject,
-    (port, generation): (u16, u64),
-) -> Decision {
+fn asked(seen: &Seen, flow: &mut Flow, subject: &mut Subject, generation: u64) -> Decision {
     let opener = flow.initiator;
     let came_in_by = flow.directions.get(usize::from(opener)).map_or(0, |it| it.port);
     let known = judgement(flow, opener);
     if known.holds(generation, came_in_by) {
         return known.decision();
     }
-    let (flags, icmp) = (subject.tcp_flags, subject.field(field::ICMP));
+    let Some(at_hand) = put_aside(subject) else { return Decision::ALLOW };
     subject.turn(sender(came_in_by));
     let (decision, depends) = classify(generation, kind(seen));
-    subject.turn(sender(port));
-    subject.tcp_flags = flags;
-    subject.set(field::ICMP, icmp);
+    *subject = *at_hand;
     if !depends {
         keep(flow, opener, Judgement::new(generation, decision, came_in_by));
     }
@@ -145,12 +135,7 @@ fn asked(
 /// What is decided on the flow that an ICMP error is about, if it is for who sent the packet
 /// that it is about, and that went on.
 #[inline(always)]
-fn related(
-    seen: &Seen,
-    subject: &mut Subject,
-    generation: u64,
-    now_ns: u64,
-) -> Option<Decision> {
+fn related(seen: &Seen, subject: &mut Subject, generation: u64, now_ns: u64) -> Option<Decision> {
     let about = RELATED_FLOWS.get_ptr(0)?;
     // SAFETY: this CPU's own, and the packet's own.
     let about: &FlowPacket = unsafe { &*about };
@@ -167,10 +152,7 @@ fn related(
     let decision = if known.holds(generation, came_in_by) {
         known.decision()
     } else {
-        let at_hand = SUBJECTS.get_ptr_mut(1)?;
-        // SAFETY: this CPU's own.
-        let at_hand: &mut Subject = unsafe { &mut *at_hand };
-        *at_hand = *subject;
+        let at_hand = put_aside(subject)?;
         *subject = Subject::default();
         subject.set_key(&about.key, opener);
         subject.set(field::PORT, sender(came_in_by));
@@ -187,6 +169,16 @@ fn subject() -> Option<&'static mut Subject> {
     let subject = SUBJECTS.get_ptr_mut(0)?;
     // SAFETY: this CPU's own, and the packet's own.
     Some(unsafe { &mut *subject })
+}
+
+/// Keeps what is in the place of the packet at hand, which is about to be another one.
+#[inline(always)]
+fn put_aside(subject: &Subject) -> Option<&'static Subject> {
+    let aside = SUBJECTS.get_ptr_mut(1)?;
+    // SAFETY: this CPU's own.
+    let aside: &mut Subject = unsafe { &mut *aside };
+    *aside = *subject;
+    Some(aside)
 }
 
 #[inline(always)]

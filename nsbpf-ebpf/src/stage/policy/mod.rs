@@ -10,6 +10,7 @@ mod decide;
 mod fragment;
 mod limit;
 mod log;
+pub mod prepare;
 pub mod reject;
 
 use nsbpf_common::packet::{Family, Fragment, Packet};
@@ -21,10 +22,10 @@ use nsbpf_common::stats::Class;
 use nsbpf_common::verdict::Reason;
 
 use super::flow::Told;
+use super::pipeline::Forward;
 use super::{clock, flow};
 use crate::maps::{
-    POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RELATED_FLOWS, RULE_STATS,
-    SEEN_PACKETS, SUBJECTS,
+    POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RULE_STATS, SEEN_PACKETS,
 };
 
 /// What becomes of a packet.
@@ -100,7 +101,7 @@ impl Outcome {
 /// Judges a packet that came in by a port, or by none ([`OUTSIDE`]), in a layer 2 domain, and
 /// counts it in its flow.
 #[inline(always)]
-pub fn judge(packet: &impl Packet, seen: &mut Seen, port: u16, domain: u16) -> Ruling {
+pub fn judge(packet: &(impl Packet + Forward), seen: &mut Seen, port: u16, domain: u16) -> Ruling {
     let generation = generation();
     seen.look_at_flow(packet, domain, true);
     if let Some(judgement) = flow::track_judged(seen, port, generation) {
@@ -116,7 +117,7 @@ pub fn judge(packet: &impl Packet, seen: &mut Seen, port: u16, domain: u16) -> R
         flow::track(seen, port);
         return Ruling::Pass;
     }
-    prepare(packet, seen, port, domain);
+    packet.prepare(port, domain);
     let found = match (seen.flow.has_flow(), seen.fragment()) {
         (true, Fragment::Later) => {
             flow::track(seen, port);
@@ -142,24 +143,6 @@ pub fn judge(packet: &impl Packet, seen: &mut Seen, port: u16, domain: u16) -> R
         (End::Dropped, Action::Limit) => Ruling::Drop(Reason::Limited),
         (End::Dropped, Action::Reject) => Ruling::Reject,
         (End::Dropped, _) => Ruling::Drop(Reason::Denied),
-    }
-}
-
-/// Puts what a packet is judged by where all functions find it.
-#[inline(always)]
-fn prepare(packet: &impl Packet, seen: &Seen, port: u16, domain: u16) {
-    let (Some(subject), Some(related)) = (SUBJECTS.get_ptr_mut(0), RELATED_FLOWS.get_ptr_mut(0))
-    else {
-        return;
-    };
-    // SAFETY: this CPU's own, as the packet's is.
-    let (subject, related) = unsafe { (&mut *subject, &mut *related) };
-    subject.fill(packet, seen, sender(port));
-    related.forget();
-    if subject.is_icmp_error() {
-        let [_, transport] = seen.offsets();
-        related.look_inside(packet, transport + 8);
-        related.settle(domain, seen.tag);
     }
 }
 
