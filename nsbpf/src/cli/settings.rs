@@ -123,6 +123,7 @@ impl SettingsArgs {
             fastpath: self.fastpath,
             flows: self.flows,
             log: self.logs(),
+            rules_file: None,
         })
     }
 }
