@@ -34,8 +34,8 @@ use crate::plan::{self, Filtering, Offloading, PlanError, Replacement, Settings,
 use crate::state::{Key, Object, Objects, State};
 use crate::store::{Store, StoreError};
 
-pub use execute::PolicySwap;
 use execute::Handles;
+pub use execute::PolicySwap;
 use expedite::Expedited;
 pub use expedite::recover_grace_periods;
 pub use leftovers::{Leftovers, delete_stray, leftovers};

@@ -328,8 +328,8 @@ pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
     let there = |name: &'static str| pinned.join(name).exists();
     // Maps of another layout are not for this build to look for.
     let mut of_policy = policy::maps(&datapath).filter_map(|map| map.pin);
-    let maps_there = MAPS.iter().all(|(map, _)| there(map))
-        && of_policy.all(|pin| pinned.join(pin).exists());
+    let maps_there =
+        MAPS.iter().all(|(map, _)| there(map)) && of_policy.all(|pin| pinned.join(pin).exists());
     let whole = datapath.abi != ABI_VERSION || maps_there;
     let stale = policy::stale(store, &datapath).is_ok_and(|pins| !pins.is_empty());
     let staged = pins(store).is_ok_and(|mut pins| pins.any(|path| is_staged(&path)));

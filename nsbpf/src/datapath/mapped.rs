@@ -47,9 +47,8 @@ impl<T: Pod> Mapped<T> {
             return Err(map_error("open", name)(wrong));
         }
         // SAFETY: memory of its own, wherever the kernel puts it.
-        let mapped = unsafe {
-            mmap(null_mut(), entries * size, protection, MapFlags::SHARED, map.fd(), 0)
-        };
+        let mapped =
+            unsafe { mmap(null_mut(), entries * size, protection, MapFlags::SHARED, map.fd(), 0) };
         let start = mapped.map_err(|error| {
             let io_error = error.into();
             map_error("read", name)(SyscallError { call: "mmap", io_error }.into())

@@ -123,7 +123,9 @@ pub enum DatapathError {
     #[error("the maps of the policy have no room for it: `nsbpf up` with the lab's file makes it")]
     NoPolicyRoom,
     /// Who reads a ring buffer takes what is there from others.
-    #[error("another `nsbpf policy log` reads what is logged already, and each packet is told once: stop that one first")]
+    #[error(
+        "another `nsbpf policy log` reads what is logged already, and each packet is told once: stop that one first"
+    )]
     LogTaken,
     /// The kernel does not tell how long programs run.
     #[error("have the kernel measure programs (BPF_ENABLE_STATS, Linux 5.8): {0}")]

@@ -137,9 +137,8 @@ pub fn report(store: &Store, datapath: &Datapath) -> Result<Option<PolicyReport>
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let now = Duration::try_from(now).unwrap_or_default();
     let mut counts = counts.into_iter();
-    let hits = |carried, counted: Option<RuleStats>| {
-        Hits::new(carried, counted.unwrap_or_default(), now)
-    };
+    let hits =
+        |carried, counted: Option<RuleStats>| Hits::new(carried, counted.unwrap_or_default(), now);
     let PolicyRecord { generation, default, established, default_carried, rules, .. } = record;
     let default = DefaultReport { action: default, hits: hits(default_carried, counts.next()) };
     let rules = (1..).zip(rules).map(|(number, rule)| {

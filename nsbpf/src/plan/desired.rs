@@ -330,8 +330,7 @@ impl Desired<'_> {
             lab::Guard::Addresses => {
                 // A reply to one of them may leave by another interface. The kernel gives
                 // it the link-local one.
-                let interfaces =
-                    self.namespace_of(id).into_iter().flat_map(|one| &one.interfaces);
+                let interfaces = self.namespace_of(id).into_iter().flat_map(|one| &one.interfaces);
                 let addresses = interfaces.flat_map(|one| &one.addresses).copied();
                 let addresses = addresses.chain([link_local(mac)]);
                 Guard::Addresses(addresses.map(|address| address.addr()).collect())

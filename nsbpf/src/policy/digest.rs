@@ -154,9 +154,9 @@ impl Digester {
                     self.number(1);
                     self.text(address);
                 }
-                Place::Net(net) => {
+                Place::Net(subnet) => {
                     self.number(2);
-                    self.text(net);
+                    self.text(subnet);
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nsbpf_common::policy::RuleSetting;
 
 use super::digest::digest;
-use super::{PolicyError, Ends, Ruleset, compile};
+use super::{Ends, PolicyError, Ruleset, compile};
 use crate::lab::Policy;
 use crate::lab::policy::{Limit, Rule, RuleAction, Unit};
 

@@ -130,9 +130,8 @@ impl Store {
     /// The generations of policies that are written down, the last one first.
     pub fn policy_generations(&self) -> Result<Vec<u64>, StoreError> {
         let files = list(&self.policies())?;
-        let generation = |file: &PathBuf| {
-            file.file_name()?.to_str()?.strip_suffix(".json")?.parse::<u64>().ok()
-        };
+        let generation =
+            |file: &PathBuf| file.file_name()?.to_str()?.strip_suffix(".json")?.parse::<u64>().ok();
         let mut generations: Vec<u64> = files.iter().filter_map(generation).collect();
         generations.sort_unstable_by(|one, other| other.cmp(one));
         Ok(generations)

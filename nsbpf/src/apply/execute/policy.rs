@@ -1,6 +1,7 @@
 //! Putting a policy in force, and letting go of one.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use nsbpf_common::policy::{RuleSetting, RuleStats};
@@ -10,12 +11,12 @@ use crate::apply::{ApplyError, Cause};
 use crate::datapath::{self, Draft, InForce, Placing};
 use crate::net::in_flight;
 use crate::plan::Step;
-use crate::policy::Source;
+use crate::policy::{Shadowed, Source};
 use crate::state::{Datapath, Key, Object, Policy};
 use crate::store::{Carried, PolicyRecord, RuleRecord, SettingRecord, Store};
 
 /// What became of a policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicySwap {
     /// Its generation.
     pub generation: u64,
@@ -25,10 +26,25 @@ pub struct PolicySwap {
     pub gone: usize,
     /// Rules that were there before, and whose counters go on.
     pub stayed: usize,
+    /// What its rules will not do, a sentence for each.
+    pub warnings: Vec<String>,
     /// Time to make its tables.
     pub compiled_in: Duration,
     /// Time from there until every packet was judged by it.
     pub swapped_in: Duration,
+}
+
+impl fmt::Display for PolicySwap {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { generation, added, gone, stayed, warnings: _, compiled_in, swapped_in } = self;
+        write!(
+            formatter,
+            "policy {generation} is in force: {added} rules added, {gone} gone, {stayed} stayed \
+             (compiled in {} ms, swapped in {} ms)",
+            compiled_in.as_millis(),
+            swapped_in.as_millis()
+        )
+    }
 }
 
 impl Executor<'_> {
@@ -55,17 +71,14 @@ impl Executor<'_> {
     fn place(&self, datapath: &Datapath, source: &Source) -> Result<PolicySwap, Cause> {
         let store = self.store;
         let before = self.datapath_before();
-        let previous = match before {
-            Some(before) => record_in_force(store, before)?,
-            None => None,
-        };
+        let previous = before.map_or(Ok(None), |before| record_before(store, before))?;
         let on_its_way = record_in_force(store, datapath)?;
         let had_rules = previous.as_ref().map_or(&[][..], |previous| &previous.rules);
         let mut had: HashMap<&str, u32> =
             had_rules.iter().map(|rule| (rule.name.as_str(), rule.slot)).collect();
-        let names = || source.policy.rules.iter().map(|rule| rule.name.as_str());
-        let stayed = names().filter(|name| had.contains_key(name)).count();
-        let (added, gone) = (source.policy.rules.len() - stayed, had.len() - stayed);
+        let names: Vec<&str> = source.policy.rules.iter().map(|rule| rule.name.as_str()).collect();
+        let stayed = names.iter().filter(|name| had.contains_key(*name)).count();
+        let (added, gone) = (names.len() - stayed, had.len() - stayed);
         let keeps_counters = before.is_some_and(|before| !moves_counters(before, datapath));
         if !keeps_counters {
             had.clear();
@@ -75,7 +88,7 @@ impl Executor<'_> {
             records.flat_map(|record| &record.rules).map(|rule| rule.slot).collect();
         let last = store.last_policy_generation()?;
         let after = previous.as_ref().map_or(last, |previous| last.max(previous.generation));
-        let mut draft = Draft::new(store, datapath, names(), &had, &taken, after)?;
+        let mut draft = Draft::new(store, datapath, &names, &had, &taken, after)?;
         let settings = source.settings();
         let carried = previous.as_ref().filter(|_| keeps_counters);
         store.write_policy_record(&record(source, &draft, &settings, carried))?;
@@ -90,9 +103,16 @@ impl Executor<'_> {
             digest: source.digest(),
         })?;
         draft.flip()?;
-        let (compiled_in, swapped_in) = (Duration::ZERO, Duration::ZERO);
-        let generation = draft.generation();
-        Ok(PolicySwap { generation, added, gone, stayed, compiled_in, swapped_in })
+        let warnings = warnings(source, &ruleset.shadowed);
+        let swap = PolicySwap {
+            generation: draft.generation(),
+            added,
+            gone,
+            stayed,
+            warnings,
+            ..PolicySwap::default()
+        };
+        Ok(swap)
     }
 
     /// One that another took the place of: its tables are in the other half.
@@ -114,11 +134,10 @@ impl Executor<'_> {
             store.write_policy_record(&PolicyRecord { generation, ..record })?;
             draft.set(&settings)?;
             draft.flip()?;
-            let (compiled_in, swapped_in) = (Duration::ZERO, Duration::ZERO);
-            let (added, gone) = (0, 0);
-            return Ok(PolicySwap { generation, added, gone, stayed, compiled_in, swapped_in });
+            return Ok(PolicySwap { generation, stayed, ..PolicySwap::default() });
         }
-        Err(std::io::Error::other("the policy that was in force is not in the kernel any more").into())
+        Err(std::io::Error::other("the policy that was in force is not in the kernel any more")
+            .into())
     }
 
     pub(super) fn suspend_policy(&mut self, step: &Step) -> Result<(), ApplyError> {
@@ -156,6 +175,36 @@ impl Executor<'_> {
     }
 }
 
+/// A sentence for each rule that no packet reaches.
+fn warnings(source: &Source, shadowed: &[Shadowed]) -> Vec<String> {
+    /// Rules that are named each for itself, and that one is told to be behind, at most.
+    const SHOWN: usize = 10;
+    let name = |rule: &usize| {
+        let rules = source.policy.rules.get(*rule);
+        rules.map_or_else(String::new, |rule| format!("`{}`", rule.name))
+    };
+    let mut warnings: Vec<String> = shadowed
+        .iter()
+        .take(SHOWN)
+        .map(|Shadowed { rule, by }| {
+            let others: Vec<String> = by.iter().take(SHOWN).map(name).collect();
+            match others.as_slice() {
+                [] => format!("no packet can be what the rule {} asks", name(rule)),
+                others => format!(
+                    "the rule {} is never reached: {} decided before it",
+                    name(rule),
+                    others.join(", ")
+                ),
+            }
+        })
+        .collect();
+    let more = shadowed.len().saturating_sub(SHOWN);
+    if more > 0 {
+        warnings.push(format!("and {more} more rules are never reached"));
+    }
+    warnings
+}
+
 fn moves_counters(before: &Datapath, datapath: &Datapath) -> bool {
     let slots = |datapath: &Datapath| datapath.policy.map(|room| room.slots);
     slots(before) != slots(datapath)
@@ -163,7 +212,7 @@ fn moves_counters(before: &Datapath, datapath: &Datapath) -> bool {
 
 fn carry(store: &Store, before: &Datapath, datapath: &Datapath) -> Result<(), Cause> {
     let Some(mut record) = record_in_force(store, datapath)? else { return Ok(()) };
-    let Some(previous) = record_in_force(store, before)? else { return Ok(()) };
+    let Some(previous) = record_before(store, before)? else { return Ok(()) };
     let slots = std::iter::once(0).chain(previous.rules.iter().map(|rule| rule.slot));
     let mut counts = datapath::rule_counts(store, before, slots)?.rules.into_iter();
     record.default_carried = sum(previous.default_carried, counts.next().unwrap_or_default());
@@ -192,6 +241,14 @@ fn record_in_force(store: &Store, datapath: &Datapath) -> Result<Option<PolicyRe
     };
     let record = store.policy_record(generation)?;
     Ok(record.filter(|record| record.digest == digest))
+}
+
+/// The same of a datapath whose maps somebody may have taken away.
+fn record_before(store: &Store, before: &Datapath) -> Result<Option<PolicyRecord>, Cause> {
+    match record_in_force(store, before) {
+        Err(_) if !before.settled => Ok(None),
+        record => record,
+    }
 }
 
 fn record(

@@ -41,9 +41,10 @@ impl Layout {
             }
         }
         let in_place = |condition: &Condition| {
-            let (rare, decision) = (moved(condition.rare, base.rare), condition.decision);
-            let decision = with_slot(decision, slots);
-            Condition { rare, decision, ..*condition }
+            let mut condition = *condition;
+            condition.rare = moved(condition.rare, base.rare);
+            condition.decision = with_slot(condition.decision, slots);
+            condition
         };
         let conditions = compiled.conditions.iter().map(in_place).collect();
         let roots = compiled.roots.map(|roots| roots.map(|root| moved(root, base.node)));
@@ -125,7 +126,9 @@ mod tests {
             (condition.lows[place], condition.highs[place]) = (low, low + number % 40);
             let slot = u32::try_from(number).unwrap() + 1;
             condition.decision = Decision::new(Action::Deny, number % 2 == 0, slot);
-            let rare = (number % 5 == 0).then_some(Rare { flags_mask: 2, flags: 2, ..Rare::ANY });
+            let mut syn = Rare::ANY;
+            (syn.flags_mask, syn.flags) = (2, 2);
+            let rare = (number % 5 == 0).then_some(syn);
             Ranked { kind: Kind::V4, condition, rare }
         };
         (0..count).map(rule).collect()
@@ -135,15 +138,15 @@ mod tests {
     fn either_half_finds_what_was_compiled() {
         let compiled = Compiled::new(&rules(2000)).unwrap();
         let room = PolicyRoom { nodes: 1 << 16, conditions: 4096, rares: 512, slots: 4096 };
-        let slots: Vec<u32> = (0..=2000).map(|rule| if rule == 0 { 0 } else { 4095 - rule }).collect();
+        let slots: Vec<u32> =
+            (0..=2000).map(|rule| if rule == 0 { 0 } else { 4095 - rule }).collect();
         for generation in [6, 7] {
             let base = Base::of(generation, room);
             let Layout { nodes, conditions, roots } = Layout::new(&compiled, base, &slots);
             let put = |base: u32| base as usize;
-            let none = Condition { decision: Decision::default(), ..Condition::ANY };
             let mut halves = Halves {
                 nodes: vec![Node::default(); put(base.node)],
-                conditions: vec![none; put(base.condition)],
+                conditions: vec![Condition::ANY; put(base.condition)],
                 rares: vec![Rare::ANY; put(base.rare)],
             };
             halves.nodes.extend(nodes);

@@ -65,23 +65,19 @@ pub(in crate::datapath) struct PolicyMap {
 }
 
 /// All maps of a datapath's policy.
-pub(in crate::datapath) fn maps(
-    datapath: &Datapath,
-) -> impl Iterator<Item = PolicyMap> + use<> {
+pub(in crate::datapath) fn maps(datapath: &Datapath) -> impl Iterator<Item = PolicyMap> + use<> {
     let room = datapath.policy;
-    MAPS.into_iter().map(move |(name, goes, entries)| match room {
-        Some(room) => {
+    MAPS.into_iter().map(move |(name, goes, entries)| {
+        if let Some(room) = room {
             let (entries, pin) = (entries(room), Some(pin(name, goes, room)));
-            PolicyMap { name, entries, pin }
+            return PolicyMap { name, entries, pin };
         }
-        None => {
-            let entries = match name {
-                POLICY_HEADS => 2,
-                POLICY_LOG => NO_LOG_BYTES,
-                _ => 1,
-            };
-            PolicyMap { name, entries, pin: None }
-        }
+        let entries = match name {
+            POLICY_HEADS => 2,
+            POLICY_LOG => NO_LOG_BYTES,
+            _ => 1,
+        };
+        PolicyMap { name, entries, pin: None }
     })
 }
 
@@ -97,7 +93,8 @@ fn pin(name: &str, goes: Goes, room: PolicyRoom) -> String {
 
 /// The name of the pin of a map in a room.
 pub(super) fn pin_in(room: PolicyRoom, map: &str) -> String {
-    let goes = MAPS.iter().find(|(name, ..)| *name == map).map_or(Goes::Never, |(_, goes, _)| *goes);
+    let goes =
+        MAPS.iter().find(|(name, ..)| *name == map).map_or(Goes::Never, |(_, goes, _)| *goes);
     pin(map, goes, room)
 }
 

@@ -62,18 +62,17 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// The datapath has no policy, or no room for so many rules.
-    pub fn new<'n>(
+    pub fn new(
         store: &'a Store,
         datapath: &Datapath,
-        rules: impl Iterator<Item = &'n str> + Clone,
+        rules: &[&str],
         had: &HashMap<&str, u32>,
         taken: &HashSet<u32>,
         after: u64,
     ) -> Result<Self, DatapathError> {
         let room = datapath.policy.ok_or(DatapathError::NoPolicyRoom)?;
         let now = in_room(store, room)?.map_or(0, |now| now.generation);
-        let assign =
-            |taken: &HashSet<u32>| slots::assign(rules.clone(), had, taken, room.slots);
+        let assign = |taken: &HashSet<u32>| slots::assign(rules, had, taken, room.slots);
         // After kills there may be those of a third policy.
         let assigned = assign(taken).or_else(|| assign(&HashSet::new()));
         let rules = assigned.ok_or(DatapathError::NoPolicyRoom)?;
@@ -137,8 +136,7 @@ impl<'a> Draft<'a> {
         let Layout { nodes, conditions, roots } = Layout::new(compiled, base, slots);
         let put = |base: u32| base as usize;
         let pin = |map| pin_in(*room, map);
-        let mut heads =
-            Writable::<PolicyHead>::open_pin(store, &pin(POLICY_HEADS), POLICY_HEADS)?;
+        let mut heads = Writable::<PolicyHead>::open_pin(store, &pin(POLICY_HEADS), POLICY_HEADS)?;
         // While tables are written there is none: a head tells that all of it is there.
         heads.set(half(*generation), PolicyHead::default());
         Writable::open_pin(store, &pin(POLICY_NODES), POLICY_NODES)?.fill(put(base.node), &nodes);

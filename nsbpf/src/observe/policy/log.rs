@@ -85,11 +85,8 @@ impl Names {
         let is_ip = matches!(record.ethertype, ethertype::IPV4 | ethertype::IPV6)
             && *key != FlowKey::default();
         let number = key.protocol();
-        let protocol = if is_ip {
-            protocol_name(number)
-        } else {
-            words::ethertype(record.ethertype.into())
-        };
+        let protocol =
+            if is_ip { protocol_name(number) } else { words::ethertype(record.ethertype.into()) };
         let [to, from] = {
             let (to, from) = macs.split_at(6);
             [to, from].map(mac)
@@ -187,7 +184,10 @@ mod tests {
         let Ends { from, to } = &logged.ends;
         assert_eq!((from.address, from.port), (Some(ips[0]), Some(1234)));
         assert_eq!((to.address, to.port), (Some(ips[1]), Some(80)));
-        assert_eq!((from.mac.as_str(), to.mac.as_str()), ("02:02:02:02:02:02", "01:01:01:01:01:01"));
+        assert_eq!(
+            (from.mac.as_str(), to.mac.as_str()),
+            ("02:02:02:02:02:02", "01:01:01:01:01:01")
+        );
         assert!(logged.dropped && !logged.reply);
         // The other way round, and by a policy that is no more.
         let reply = LogRecord { direction: 1, ..record };
