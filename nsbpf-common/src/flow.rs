@@ -11,12 +11,12 @@ mod tracking;
 use core::net::IpAddr;
 
 use crate::abi::abi;
-use crate::packet::Family;
+use crate::packet::{Family, protocol};
 use crate::policy::Judgement;
 use crate::spread::spread;
 use crate::stats::Cell;
 pub use packet::FlowPacket;
-pub(crate) use packet::TRANSPORT_V6;
+pub(crate) use packet::{TRANSPORT_V4, TRANSPORT_V6};
 pub use recent::{RecentFlow, RecentRest};
 pub use tracking::timeout;
 
@@ -53,7 +53,8 @@ impl FlowKey {
         key
     }
 
-    const EMPTY: Self = Self { addresses: [[0; 2]; 2], ends: 0, kind: 0 };
+    /// Of nobody.
+    pub const EMPTY: Self = Self { addresses: [[0; 2]; 2], ends: 0, kind: 0 };
 
     /// Ports of TCP, UDP and SCTP, in network order. Of an ICMP echo both are its
     /// identifier, of other ICMP the second is type and code; else 0. Fragments have
@@ -83,6 +84,20 @@ impl FlowKey {
         number
     }
 
+    /// IP protocol number, and above it the family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(&self) -> u16 {
+        lowest(self.kind)
+    }
+
+    /// Whether it is of ICMP, whose ends have no ports.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_icmp(&self) -> bool {
+        matches!(self.protocol(), protocol::ICMP | protocol::ICMPV6)
+    }
+
     /// The network protocol: [`Family::Ipv4`] or [`Family::Ipv6`].
     #[must_use]
     pub const fn family(&self) -> Family {
@@ -106,6 +121,14 @@ impl FlowKey {
     #[must_use]
     pub fn ports(&self) -> [u16; 2] {
         self.ports_be().map(u16::from_be)
+    }
+
+    /// Both addresses, that of the end of that number first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from(&self, end: u8) -> [[u64; 2]; 2] {
+        let [one, other] = self.addresses;
+        if end == 0 { [one, other] } else { [other, one] }
     }
 
     #[inline(always)]

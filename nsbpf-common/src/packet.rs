@@ -203,7 +203,9 @@ pub struct Headers {
     /// VLAN tags, the one beside the frame included.
     pub vlan_tags: u8,
     cast: u8,
-    reserved: [u8; 5],
+    /// Of a fragment, which packet it is of; an IPv4 packet has it in the last two bytes.
+    pub identification: [u8; 4],
+    reserved: u8,
 }
 
 abi!(Headers, size = 24, align = 8);
@@ -223,7 +225,8 @@ impl Headers {
         protocol: protocol::UNKNOWN,
         vlan_tags: 0,
         cast: Cast::Unicast as u8,
-        reserved: [0; 5],
+        identification: [0; 4],
+        reserved: 0,
     };
 
     /// Whom the frame is for.
@@ -315,7 +318,7 @@ impl Headers {
     fn parse_ipv4<P: Packet + ?Sized>(&mut self, packet: &P) {
         self.family = Family::Ipv4 as u8;
         // Version and header length, two bytes of length, identification, …
-        let Some([first, _, _, _, _, _, flags_high, flags_low, _, protocol]) =
+        let Some([first, _, _, _, high, low, flags_high, flags_low, _, protocol]) =
             packet.load(self.network_offset)
         else {
             return;
@@ -326,6 +329,7 @@ impl Headers {
         }
         let flags = u16::from_be_bytes([flags_high, flags_low]);
         self.set_fragment(flags & 0x1fff != 0, flags & 0x2000 != 0);
+        self.identification = [0, 0, high, low];
         self.transport_starts(protocol, self.network_offset + header_bytes);
     }
 
@@ -360,6 +364,9 @@ impl Headers {
             if matches!(kind, Extension::Fragment) {
                 let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
                 self.set_fragment(fragment & 0xfff8 != 0, fragment & 1 != 0);
+                if let Some(identification) = packet.load(offset - 4) {
+                    self.identification = identification;
+                }
                 if matches!(self.fragment(), Fragment::Later) {
                     // What follows is the middle of something.
                     self.transport_starts(next, offset);

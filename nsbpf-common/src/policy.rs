@@ -24,7 +24,7 @@ pub use head::{PolicyEvents, PolicyHead, RuleStats};
 pub use judgement::{Action, Decision, Judgement, MAX_SLOTS};
 pub use limit::{RuleSetting, conforms};
 pub use log::LogRecord;
-pub use subject::{ROUTED, Subject, field};
+pub use subject::{ROUTED, Subject, field, icmp};
 
 /// Fields that every condition has.
 pub const FIELDS: usize = 8;
@@ -185,7 +185,7 @@ pub fn classify(tables: &impl Tables, roots: &[u32; MAX_TREES], subject: &Subjec
     let mut found = Found { condition: NONE, depends_on_packet: false };
     for root in roots {
         if *root != NONE {
-            descend(tables, *root, subject, &mut found);
+            found = find_in_tree(tables, *root, subject, found);
         }
     }
     found
@@ -193,17 +193,23 @@ pub fn classify(tables: &impl Tables, roots: &[u32; MAX_TREES], subject: &Subjec
 
 /// Finds the first condition of a tree, if it comes before what was found already.
 #[inline(always)]
-fn descend(tables: &impl Tables, root: u32, subject: &Subject, found: &mut Found) {
+pub fn find_in_tree(
+    tables: &impl Tables,
+    root: u32,
+    subject: &Subject,
+    mut found: Found,
+) -> Found {
     let mut at = root;
     for _ in 0..=MAX_DEPTH {
-        let Some(node) = tables.node(at) else { return };
+        let Some(node) = tables.node(at) else { return found };
         if node.field == LEAF {
-            look_through(tables, node, subject, found);
-            return;
+            look_through(tables, node, subject, &mut found);
+            return found;
         }
         found.depends_on_packet |= node.field >= field::FIRST_OF_PACKET;
         at = node.next + u32::from(subject.field(node.field) > node.threshold);
     }
+    found
 }
 
 #[inline(always)]

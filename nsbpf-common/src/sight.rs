@@ -7,8 +7,8 @@
 
 use crate::abi::abi;
 use crate::crossing::tag;
-use crate::flow::{FlowPacket, TRANSPORT_V6};
-use crate::packet::{Cast, Headers, Packet, Segmentation, ethertype, protocol};
+use crate::flow::{FlowPacket, TRANSPORT_V4, TRANSPORT_V6};
+use crate::packet::{Cast, Family, Fragment, Headers, Packet, Segmentation, ethertype, protocol};
 use crate::stats::Class;
 use crate::verifier::{reread, unknown};
 use crate::weight::{Weight, tag_beside};
@@ -107,14 +107,14 @@ impl Seen {
     }
 
     /// Looks whose conversation the packet is of, in a layer 2 domain, after
-    /// [`Seen::look`].
+    /// [`Seen::look`]; of fragments as [`FlowPacket::look`] has it.
     #[inline(always)]
-    pub fn look_at_flow<P: Packet + ?Sized>(&mut self, packet: &P, domain: u16) {
+    pub fn look_at_flow<P: Packet + ?Sized>(&mut self, packet: &P, domain: u16, by_head: bool) {
         if self.is_parsed != 0 || !self.flow.look_first(packet) {
             if self.is_parsed == 0 {
                 self.parse(packet);
             }
-            self.flow.look(packet, &self.headers);
+            self.flow.look(packet, &self.headers, by_head);
         }
         reread(self);
         self.flow.settle(domain, self.tag);
@@ -166,6 +166,40 @@ impl Seen {
                 u32::from(self.headers.payload_offset) + payload_bytes + tag_beside(packet)
             }
         }
+    }
+
+    /// What the frame carries: its ethertype behind all VLAN tags.
+    #[inline(always)]
+    #[must_use]
+    pub fn ethertype(&self) -> u16 {
+        if self.is_parsed != 0 {
+            self.headers.ethertype
+        } else if matches!(self.flow.key.family(), Family::Ipv4) {
+            ethertype::IPV4
+        } else {
+            ethertype::IPV6
+        }
+    }
+
+    /// Where the network header starts, and where the transport header does, after
+    /// [`Seen::look_at_flow`].
+    #[inline(always)]
+    #[must_use]
+    pub fn offsets(&self) -> [u16; 2] {
+        if self.is_parsed != 0 {
+            [self.headers.network_offset, self.headers.transport_offset]
+        } else if matches!(self.flow.key.family(), Family::Ipv4) {
+            [14, TRANSPORT_V4]
+        } else {
+            [14, TRANSPORT_V6]
+        }
+    }
+
+    /// Which part of an IP packet the frame holds, after [`Seen::look_at_flow`].
+    #[inline(always)]
+    #[must_use]
+    pub fn fragment(&self) -> Fragment {
+        if self.is_parsed == 0 { Fragment::Whole } else { self.headers.fragment() }
     }
 
     /// Number of the class that it is counted in.

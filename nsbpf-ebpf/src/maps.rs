@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use nsbpf_common::crossing::{Crossing, PLACES, Passage, Passages, Sighting, Station};
-use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, RecentFlow, RecentRest};
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow, RecentRest};
 use nsbpf_common::guard::OwnAddress;
 use nsbpf_common::pair::Pair;
 use nsbpf_common::policy::{
@@ -74,6 +74,10 @@ pub static FLOW_EVENTS: PerCpuArray<FlowEvents> = PerCpuArray::with_max_entries(
 /// Scratch memory: a flow that is to begin.
 #[map]
 pub static BLANK_FLOWS: PerCpuArray<Flow> = PerCpuArray::with_max_entries(1, 0);
+
+/// Scratch memory: a flow's key.
+#[map]
+pub static SPARE_KEYS: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where the bridge sends frames, and since when that is known. The loader sets its
 /// size.
@@ -143,14 +147,27 @@ pub static POLICY_EVENTS: PerCpuArray<PolicyEvents> = PerCpuArray::with_max_entr
 #[map]
 pub static POLICY_LOG: RingBuf = RingBuf::with_byte_size(4096, 0);
 
+/// When the next packet is due to be logged, and to be answered: they are limited too.
+#[map]
+pub static NEXT_DUE: Array<u64> = Array::with_max_entries(2, 0);
+
+/// Places in [`NEXT_DUE`].
+pub const LOGGED: u32 = 0;
+/// The other one.
+pub const ANSWERED: u32 = 1;
+
 /// First fragments, for those that follow.
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentHead> =
     LruHashMap::with_max_entries(1 << 12, 0);
 
-/// Scratch memory: what the packet at hand is judged by.
+/// Scratch memory: what the packet at hand is judged by, and a place to put that aside.
 #[map]
-pub static SUBJECTS: PerCpuArray<Subject> = PerCpuArray::with_max_entries(1, 0);
+pub static SUBJECTS: PerCpuArray<Subject> = PerCpuArray::with_max_entries(2, 0);
+
+/// Scratch memory: what the ICMP message at hand is about.
+#[map]
+pub static RELATED_FLOWS: PerCpuArray<FlowPacket> = PerCpuArray::with_max_entries(1, 0);
 
 /// Scratch memory: what the packet at hand was found to be. One entry is enough: all
 /// hooks run with bottom halves off, so that a CPU is done with one packet in one

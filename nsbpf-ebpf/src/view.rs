@@ -113,6 +113,13 @@ impl TcPacket {
         skb.cb[0] == kind && skb.cb[1] == skb.ifindex
     }
 
+    /// The same packet, of which the compiler knows nothing: were there many loads, it would
+    /// keep addresses of the context's fields, which the verifier does not allow.
+    #[inline(always)]
+    fn anew(&self) -> Self {
+        Self { skb: unknown(self.skb as usize) as *mut __sk_buff }
+    }
+
     #[inline(always)]
     fn skb(&self) -> &__sk_buff {
         // SAFETY: the context is valid until the program returns, and the
@@ -124,7 +131,8 @@ impl TcPacket {
 impl Packet for TcPacket {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u16) -> Option<[u8; N]> {
-        let skb = self.skb();
+        let skb = self.anew();
+        let skb = skb.skb();
         load_direct(skb.data as usize, skb.data_end as usize, offset).or_else(|| {
             // Headers that are not in the linear part: rare, and right.
             let mut bytes = [0; N];
@@ -308,6 +316,12 @@ impl XdpPacket {
         self.frame().ingress_ifindex
     }
 
+    /// The same frame, as for [`TcPacket::anew`].
+    #[inline(always)]
+    fn anew(&self) -> Self {
+        Self { frame: unknown(self.frame as usize) as *mut xdp_md }
+    }
+
     #[inline(always)]
     fn frame(&self) -> &xdp_md {
         // SAFETY: the context is valid until the program returns, and the
@@ -319,7 +333,8 @@ impl XdpPacket {
 impl Packet for XdpPacket {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u16) -> Option<[u8; N]> {
-        let frame = self.frame();
+        let frame = self.anew();
+        let frame = frame.frame();
         load_direct(frame.data as usize, frame.data_end as usize, offset)
     }
 

@@ -22,7 +22,7 @@ abi!(FlowPacket, size = 56, align = 8);
 
 /// Where ports, or what stands for them, are in an IPv4 packet without options or VLAN
 /// tags, and in an IPv6 packet without extension headers.
-const TRANSPORT_V4: u16 = 14 + 20;
+pub(crate) const TRANSPORT_V4: u16 = 14 + 20;
 pub(crate) const TRANSPORT_V6: u16 = 14 + 40;
 const SCTP: u8 = 132;
 /// In the third word of a packet: more fragments follow, or others come before.
@@ -38,6 +38,15 @@ impl FlowPacket {
     #[must_use]
     pub const fn has_flow(&self) -> bool {
         self.has_flow != 0
+    }
+
+    /// Whether it goes to who sent another one.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_for_sender_of(&self, other: &Self) -> bool {
+        let ([[one, two], _], [_, [first, second]]) =
+            (self.key.from(self.direction ^ 1), other.key.from(other.direction ^ 1));
+        (one ^ first) | (two ^ second) == 0
     }
 
     /// Whether it begins and ends nothing.
@@ -78,9 +87,11 @@ impl FlowPacket {
         }
     }
 
-    /// Looks at a packet whose headers were parsed up to the transport header.
+    /// Looks at a packet whose headers were parsed up to the transport header. All fragments
+    /// of a datagram are of one flow, which has no ports; if told so, the first one is of
+    /// the flow that it names.
     #[inline(always)]
-    pub fn look<P: Packet + ?Sized>(&mut self, packet: &P, headers: &Headers) {
+    pub fn look<P: Packet + ?Sized>(&mut self, packet: &P, headers: &Headers, by_head: bool) {
         let kind = headers.protocol;
         self.forget();
         match headers.family() {
@@ -88,13 +99,37 @@ impl FlowPacket {
             Family::Ipv6 => self.set_v6(packet, headers.network_offset + 8, kind),
             Family::Arp | Family::Other => return,
         }
-        if matches!(headers.fragment(), Fragment::Whole) {
-            self.set_transport(packet, kind, headers.transport_offset);
+        match headers.fragment() {
+            Fragment::First if !by_head => {}
+            Fragment::Later => {}
+            _ => self.set_transport(packet, kind, headers.transport_offset),
         }
     }
 
+    /// Looks at what an ICMP error is about, which begins at an offset: a packet without
+    /// options or extension headers, or as much of it as there is. Its sender is whom the
+    /// error is for.
     #[inline(always)]
-    fn forget(&mut self) {
+    pub fn look_inside<P: Packet + ?Sized>(&mut self, packet: &P, offset: u16) {
+        /// Flags and offset of a fragment: only the first one has ports.
+        const LATER: u8 = 0x1f;
+        self.forget();
+        match packet.load(offset) {
+            Some([0x45, _, _, _, _, _, place, low, _, kind]) if place & LATER | low == 0 => {
+                self.set_v4(packet, offset + 12, kind);
+                self.set_transport(packet, kind, offset + 20);
+            }
+            Some([first, _, _, _, _, _, kind, _, _, _]) if first >> 4 == 6 => {
+                self.set_v6(packet, offset + 8, kind);
+                self.set_transport(packet, kind, offset + 40);
+            }
+            _ => {}
+        }
+    }
+
+    /// That the packet is of no flow.
+    #[inline(always)]
+    pub fn forget(&mut self) {
         (self.has_flow, self.tcp_flags) = (0, 0);
         self.key.set_ports([0; 2]);
     }

@@ -113,6 +113,7 @@ impl RecentRest {
         let [[one, two], [three, four]] = key.addresses;
         (place.low, self.high) = ([one, three], [two, four]);
         (place.ends, place.kind) = (key.ends, key.kind);
+        self.judgements = [Judgement::NONE; 2];
         self.renew(place, tick, now_ns);
     }
 

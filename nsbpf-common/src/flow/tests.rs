@@ -2,7 +2,6 @@ use std::vec::Vec;
 
 use super::*;
 use crate::packet::Headers;
-use crate::packet::protocol;
 
 const SYN: u8 = tcp_flag::SYN;
 const ACK: u8 = tcp_flag::ACK;
@@ -44,7 +43,7 @@ fn tcp(from: u16, to: u16, flags: u8) -> Vec<u8> {
 fn looked_at(frame: &[u8]) -> FlowPacket {
     let (mut headers, mut parsed) = (Headers::EMPTY, FlowPacket::default());
     headers.parse_network(frame);
-    parsed.look(frame, &headers);
+    parsed.look(frame, &headers, false);
     let mut first = FlowPacket::default();
     if first.look_first(frame) {
         assert_eq!(first, parsed, "{frame:x?}");

@@ -122,6 +122,22 @@ impl Flow {
         }
     }
 
+    /// Whether a packet went on in a direction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_passed(&self, direction: u8) -> bool {
+        self.passed & (1 << (direction & 1)) != 0
+    }
+
+    /// Whether a packet that goes on in a direction, and is no reply, begins the flow once
+    /// more: the other end began it, or nothing came of it for too long.
+    #[inline(always)]
+    #[must_use]
+    pub const fn begins_otherwise(&self, direction: u8, ip_protocol: u8, now_ns: u64) -> bool {
+        let is_other = direction != self.initiator;
+        self.passed != 0 && (is_other || !self.is_alive(ip_protocol, now_ns))
+    }
+
     /// Whether what comes at that time is of the flow, and not of another one with the same
     /// ends.
     #[inline(always)]

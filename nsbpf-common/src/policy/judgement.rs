@@ -64,6 +64,20 @@ impl Decision {
         Self((slot & SLOT) | ((action as u32) << ACTION_SHIFT) | log)
     }
 
+    /// Of a word that was made of one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word & 0xff_ffff)
+    }
+
+    /// All of it, in 24 bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        self.0
+    }
+
     /// The slot of the rule's counters.
     #[inline(always)]
     #[must_use]

@@ -28,6 +28,18 @@ impl RuleSetting {
     /// Parts of a nanosecond that [`RuleSetting::interval`] counts.
     pub const PARTS: u64 = 1024;
 
+    /// Packets that are logged: 1,000 a second, as many at once.
+    pub const LOG: Self = Self::of_packets(1000, 1000);
+    /// Packets that are answered: as many as Linux sends of its own (`icmp_msgs_per_sec`,
+    /// `net/ipv4/sysctl_net_ipv4.c`, Linux 6.18).
+    pub const ANSWERS: Self = Self::of_packets(1000, 1000);
+
+    const fn of_packets(a_second: u64, burst: u64) -> Self {
+        let interval = 1_000_000_000 * Self::PARTS / a_second;
+        let burst_ns = burst * interval / Self::PARTS;
+        Self { due_ns: 0, interval, burst_ns, counts_bits: 0, log_one_of: 0 }
+    }
+
     /// What so many packets of so many bytes take, in nanoseconds.
     #[inline(always)]
     #[must_use]

@@ -18,8 +18,8 @@ pub struct LogRecord {
     pub decision: Decision,
     /// Bytes on a wire.
     pub bytes: u32,
-    /// Destination and source MAC address.
-    pub macs: [u8; 12],
+    /// Destination and source MAC address, as numbers.
+    pub macs: [u64; 2],
     /// Ethernet protocol number.
     pub ethertype: u16,
     /// The port that it came in by, or [`OUTSIDE`](crate::pair::OUTSIDE).
@@ -30,9 +30,8 @@ pub struct LogRecord {
     pub tcp_flags: u8,
     /// 1 if the packet ended, 0 if it went on.
     pub dropped: u8,
-    /// 1 if it went on as a reply to what the rule had allowed.
-    pub reply: u8,
-    reserved: [u8; 4],
+    /// Nothing.
+    pub reserved: u8,
 }
 
 abi!(LogRecord, size = 96, align = 8);

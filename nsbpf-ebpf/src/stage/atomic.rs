@@ -12,3 +12,15 @@ pub fn add(sum: &mut u64, value: u64) {
         );
     }
 }
+
+/// Replaces a number in a map if it still is what it was; says whether it was
+/// (`BPF_CMPXCHG`, Linux 5.12).
+#[inline(always)]
+pub fn exchange(number: &mut u64, was: u64, becomes: u64) -> bool {
+    use core::intrinsics::AtomicOrdering::SeqCst;
+    // SAFETY: as for an addition.
+    let (_, is_done) = unsafe {
+        core::intrinsics::atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(number, was, becomes)
+    };
+    is_done
+}

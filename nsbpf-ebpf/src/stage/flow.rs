@@ -9,13 +9,14 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow, RecentRest};
 use nsbpf_common::packet::protocol;
+use nsbpf_common::policy::Judgement;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Cell;
 
 use super::{atomic, clock};
 use crate::maps::{
     BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS, RECENT_FLOWS, RECENT_PLACES, RECENT_RESTS,
-    TELL_TICKS, TICK_NS,
+    SEEN_PACKETS, SPARE_KEYS, TELL_TICKS, TICK_NS,
 };
 
 /// Counts a packet that came in by a port in its flow, which begins if there is none.
@@ -27,8 +28,7 @@ pub fn track(seen: &Seen, port: u16) {
     }
     let number = recent_number(&packet.key);
     let Some(recent) = recent(number) else { return };
-    #[expect(clippy::cast_possible_truncation, reason = "compared only")]
-    let (tick, tell_ticks) = (clock::tick() as u32, TELL_TICKS.load());
+    let (tick, tell_ticks) = ticks();
     let is_recent = recent.is_of(&packet.key, || rest(number).map(|rest| &*rest));
     let is_kept = is_recent && packet.is_plain();
     if is_kept {
@@ -37,28 +37,108 @@ pub fn track(seen: &Seen, port: u16) {
             return;
         }
     }
-    let Some((flow, is_new)) = find(packet) else { return };
-    let Some(rest) = rest(number) else { return };
+    let told = tell(seen, port, is_kept, |_, _| true);
+    place(seen, told, Judgement::NONE);
+}
+
+/// Counts a packet that came in by a port in its flow, if that is one whose packets just go
+/// on: what was decided about them in this generation of the policy.
+#[inline(always)]
+pub fn track_judged(seen: &Seen, port: u16, generation: u64) -> Option<Judgement> {
+    let Seen { flow: packet, weight, .. } = seen;
+    if !packet.has_flow() || !packet.is_plain() {
+        return None;
+    }
+    let number = recent_number(&packet.key);
+    let recent = recent(number)?;
+    let (tick, tell_ticks) = ticks();
+    let rest = rest(number)?;
+    let judgement = *rest.judgements.get(usize::from(packet.direction))?;
+    let is_judged = judgement.holds(generation, port)
+        && recent.is_of(&packet.key, || Some(&*rest))
+        && recent.may_wait(tick, tell_ticks);
+    if !is_judged {
+        return None;
+    }
+    recent.keep(packet.direction, weight.cell, tick);
+    Some(judgement)
+}
+
+/// What became of a packet's flow.
+#[derive(Clone, Copy)]
+pub enum Told {
+    /// There is no room for it.
+    Lost,
+    /// It goes on, and packets that are no more than that change nothing but how many there
+    /// were.
+    Steady,
+    /// Each packet has to be told.
+    Unsteady,
+}
+
+/// Tells a packet's flow of it, and of what was kept before. `judge` says whether the packet
+/// goes on.
+#[inline(always)]
+pub fn tell(
+    seen: &Seen,
+    port: u16,
+    is_kept: bool,
+    judge: impl FnOnce(&mut Flow, u64) -> bool,
+) -> Told {
+    let Seen { flow: packet, weight, .. } = seen;
+    let number = recent_number(&packet.key);
+    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return Told::Lost };
+    let is_recent = recent.is_of(&packet.key, || Some(&*rest));
+    let Some((flow, is_new)) = find(packet) else { return Told::Lost };
     let now_ns = clock::now_ns();
     if is_recent {
         add(flow, rest.take(recent));
         rest.end_taking();
     }
+    let goes_on = judge(flow, now_ns);
     // What begins anew counts from here.
-    follow(flow, packet, port, now_ns);
+    if goes_on {
+        follow(flow, packet, port, now_ns);
+    }
     if !is_kept {
         add_to(flow, packet.direction, weight.cell);
     }
-    let settled = !is_new || is_settled_now(packet, flow);
-    match (settled && flow.is_steady(), is_recent) {
-        (true, true) => rest.renew(recent, tick, now_ns),
-        (true, false) if !recent.is_busy(tick, tell_ticks) => {
-            hand_over(recent, rest);
-            rest.give(recent, &packet.key, tick, now_ns);
+    let lasts = goes_on && (!is_new || is_settled_now(packet, flow));
+    if lasts && flow.is_steady() { Told::Steady } else { Told::Unsteady }
+}
+
+/// Keeps what follows a packet in this processor's place for its flow, if it may, and what
+/// was decided about it.
+#[inline(always)]
+pub fn place(seen: &Seen, told: Told, judgement: Judgement) {
+    let FlowPacket { key, direction, .. } = &seen.flow;
+    let number = recent_number(key);
+    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return };
+    let (tick, tell_ticks) = ticks();
+    let is_recent = recent.is_of(key, || Some(&*rest));
+    match (told, is_recent) {
+        (Told::Steady, true) => rest.renew(recent, tick, clock::now_ns()),
+        (Told::Steady, false) if !recent.is_busy(tick, tell_ticks) => {
+            hand_over(number);
+            rest.give(recent, key, tick, clock::now_ns());
         }
-        (false, true) => recent.expire(tick, tell_ticks),
-        _ => {}
+        (Told::Unsteady, true) => {
+            recent.expire(tick, tell_ticks);
+            return;
+        }
+        _ => return,
     }
+    if let Some(kept) = rest.judgements.get_mut(usize::from(*direction)) {
+        *kept = judgement;
+    }
+}
+
+/// The kernel's tick, and how many of them may pass until what is kept is told.
+#[inline(always)]
+fn ticks() -> (u32, u32) {
+    #[expect(clippy::cast_possible_truncation, reason = "compared only")]
+    let tick = clock::tick() as u32;
+    (tick, TELL_TICKS.load())
 }
 
 /// The number of this processor's place for a flow.
@@ -96,6 +176,14 @@ fn find(packet: &FlowPacket) -> Option<(&'static mut Flow, bool)> {
     Some((unsafe { &mut *flow }, is_new))
 }
 
+/// The entry of a flow, if there is one.
+#[inline(always)]
+pub fn known(key: &FlowKey) -> Option<&'static mut Flow> {
+    let flow = FLOWS.get_ptr_mut(key).or_else(|| NEW_FLOWS.get_ptr_mut(key))?;
+    // SAFETY: as for any flow.
+    Some(unsafe { &mut *flow })
+}
+
 /// Notes all that a packet tells of its flow but how much there was of it.
 #[inline(always)]
 fn follow(flow: &mut Flow, packet: &FlowPacket, port: u16, now_ns: u64) {
@@ -108,6 +196,7 @@ fn follow(flow: &mut Flow, packet: &FlowPacket, port: u16, now_ns: u64) {
     {
         direction.port = port;
     }
+    flow.pass(packet.direction);
     flow.see(now_ns);
     if is_tcp {
         flow.follow(packet.direction, packet.tcp_flags, now_ns);
@@ -119,7 +208,7 @@ fn follow(flow: &mut Flow, packet: &FlowPacket, port: u16, now_ns: u64) {
 fn is_settled_now(packet: &FlowPacket, flow: &Flow) -> bool {
     let settled = flow.is_settled(packet.key.protocol());
     if settled {
-        settle(packet, flow);
+        settle_flow();
     }
     settled
 }
@@ -143,15 +232,22 @@ fn add_to(flow: &mut Flow, direction: u8, cell: Cell) {
     }
 }
 
-/// Takes a place from the flow that it is of.
-#[inline(always)]
-fn hand_over(recent: &mut RecentFlow, rest: &mut RecentRest) {
+/// Takes a place, by its number, from the flow that it is of. A function of its own in the
+/// program, which the verifier looks at once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hand_over(number: u32) -> u64 {
+    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return 0 };
     let tick_ns = TICK_NS.load();
     let seen_ns = rest.seen_ns(recent, tick_ns);
     let kept = rest.take(recent);
     let packets = kept[0].packets + kept[1].packets;
     if packets > 0 {
-        match FLOWS.get_ptr_mut(&rest.key(recent)) {
+        let Some(key) = SPARE_KEYS.get_ptr_mut(0) else { return 0 };
+        // SAFETY: this CPU's own, as the packet's is.
+        let key = unsafe { &mut *key };
+        *key = rest.key(recent);
+        match FLOWS.get_ptr_mut(&*key) {
             Some(flow) => {
                 // SAFETY: as for any flow.
                 let flow = unsafe { &mut *flow };
@@ -166,6 +262,7 @@ fn hand_over(recent: &mut RecentFlow, rest: &mut RecentRest) {
         }
     }
     rest.end_taking();
+    0
 }
 
 /// A flow that is not settled yet: known, or from now on.
@@ -189,18 +286,24 @@ fn fresh(key: &FlowKey, direction: u8) -> Option<*mut Flow> {
     flow
 }
 
-/// Moves a flow to where those are that last. Without room there it stays where it is:
-/// nothing is lost but its safety from others.
-#[inline(always)]
-fn settle(packet: &FlowPacket, flow: &Flow) {
-    let Some(copy) = BLANK_FLOWS.get_ptr_mut(0) else { return };
+/// Moves the flow of the packet at hand to where those are that last. Without room there it
+/// stays where it is: nothing is lost but its safety from others. A function of its own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn settle_flow() -> u64 {
+    let (Some(seen), Some(copy)) = (SEEN_PACKETS.get_ptr(0), BLANK_FLOWS.get_ptr_mut(0)) else {
+        return 0;
+    };
     // SAFETY: this CPU's own, as the packet's is.
-    let copy = unsafe { &mut *copy };
+    let (key, copy) = unsafe { (&(*seen).flow.key, &mut *copy) };
+    let Some(flow) = NEW_FLOWS.get_ptr_mut(key) else { return 0 };
+    // SAFETY: as for any flow.
+    let flow = unsafe { &*flow };
     *copy = *flow;
-    let moved = FLOWS.insert(&packet.key, &*copy, BPF_NOEXIST.into());
-    let Some(there) = FLOWS.get_ptr_mut(&packet.key) else {
+    let moved = FLOWS.insert(key, &*copy, BPF_NOEXIST.into());
+    let Some(there) = FLOWS.get_ptr_mut(key) else {
         count(|events| &mut events.failed, 1);
-        return;
+        return 0;
     };
     if moved.is_ok() {
         count(|events| &mut events.settled, 1);
@@ -214,7 +317,8 @@ fn settle(packet: &FlowPacket, flow: &Flow) {
         add(unsafe { &mut *there }, later);
     }
     // Gone already when another CPU did the same.
-    let _ = NEW_FLOWS.remove(&packet.key);
+    let _ = NEW_FLOWS.remove(key);
+    0
 }
 
 #[inline(always)]

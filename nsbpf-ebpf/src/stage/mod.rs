@@ -9,4 +9,5 @@ mod guard;
 mod host;
 mod parse;
 pub mod pipeline;
+mod policy;
 pub mod route;

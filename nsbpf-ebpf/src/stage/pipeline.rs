@@ -11,12 +11,15 @@ use nsbpf_common::packet::Packet;
 use nsbpf_common::pair::{OUTSIDE, Pair};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
-use nsbpf_common::stats::{PortStats, Way};
-use nsbpf_common::verdict::Verdict;
+use nsbpf_common::stats::{Direction, PortStats, Way};
+use nsbpf_common::verdict::{Reason, Verdict};
 
+use super::policy::Ruling;
 use super::route::Replay;
-use super::{account, flow, forward, guard, host, parse};
-use crate::maps::{DIRECT_LINKS, FAST_PATHS, HOST_ROUTES, PORT_BASE, PORT_CONFIGS, TRACK_FLOWS};
+use super::{account, flow, forward, guard, host, parse, policy};
+use crate::maps::{
+    DIRECT_LINKS, FAST_PATHS, HOST_ROUTES, POLICY, PORT_BASE, PORT_CONFIGS, TRACK_FLOWS,
+};
 
 /// The interface is no port of ours, or the packet met it before its datapath
 /// was whole. That never stops a packet: it goes on uncounted.
@@ -73,6 +76,11 @@ pub trait Forward {
     /// Tells tc of the same device that all is done.
     fn set_done(&self) {}
 
+    /// Whether a packet is what somebody is told whose packet was rejected.
+    fn was_answered(&self) -> bool {
+        false
+    }
+
     /// Whether the device that the packet leaves by queues packets.
     fn is_queued(&self) -> bool {
         false
@@ -110,7 +118,11 @@ fn leaves(
         account::dropped(&mut stats.tx, reason, seen.weight.cell);
         return Ok(Verdict::Drop(reason));
     }
-    flow(packet, seen, port, config.domain);
+    if POLICY.load() == 0 {
+        flow(packet, seen, port, config.domain);
+    } else if let Some(verdict) = judge(packet, seen, port, config.domain, &mut stats.tx) {
+        return Ok(verdict);
+    }
     if DIRECT_LINKS.load() != 0
         && let Some(to) = config.direct_peer()
     {
@@ -137,6 +149,7 @@ fn cross<P: Packet + Forward>(
     let is_routed = host::is_asked::<P>(&crossing, config);
     if is_routed {
         if let Some(replay) = host::replay(packet, seen, port)
+            && may_arrive(packet, seen, replay.to, way)
             && packet.forward_routed(way, &replay)
         {
             stats.tx.count_way(way, seen.weight.cell);
@@ -166,8 +179,21 @@ fn cross<P: Packet + Forward>(
     Verdict::Pass
 }
 
+/// Whether a packet that the host's stack would have routed may enter a namespace right
+/// here: where it passes no hook any more, only what is known to pass the policy. What is
+/// not takes the stack, and is judged where it leaves.
+#[inline(always)]
+fn may_arrive(packet: &impl Packet, seen: &mut Seen, to: u16, way: Way) -> bool {
+    if POLICY.load() == 0 || matches!(way, Way::Redirect) {
+        return true;
+    }
+    PORT_CONFIGS
+        .get(to.into())
+        .is_some_and(|config| policy::is_passing(packet, seen, OUTSIDE, config.domain))
+}
+
 /// A packet that the host's stack routed, or would have, enters a namespace: from outside,
-/// as far as its bridge knows.
+/// as far as its bridge knows. The policy lets it.
 #[inline(always)]
 fn arrives_routed(
     packet: &impl Packet,
@@ -176,7 +202,7 @@ fn arrives_routed(
     way: Way,
 ) -> Result<(), Unmanaged> {
     enters(Pair { from: OUTSIDE, to }, seen, way)?;
-    if TRACK_FLOWS.load() != 0 {
+    if TRACK_FLOWS.load() != 0 && POLICY.load() == 0 {
         flow(packet, seen, OUTSIDE, PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?.domain);
     }
     Ok(())
@@ -199,12 +225,24 @@ pub fn egress(
 ) -> Result<Verdict, Unmanaged> {
     let to = number(ifindex).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
-    if HOST_ROUTES.load() != 0 && packet.was_routed() {
+    let was_routed = HOST_ROUTES.load() != 0 && packet.was_routed();
+    let from = number(ingress_ifindex).filter(is_port).unwrap_or(OUTSIDE);
+    let redirected = FAST_PATHS.load() != 0 && packet.was_redirected();
+    if POLICY.load() != 0 && (was_routed || from == OUTSIDE && !redirected) {
+        if packet.was_answered() {
+            enters(Pair { from: OUTSIDE, to }, seen, Way::Bridge)?;
+            return Ok(Verdict::Pass);
+        }
+        let stats = account::counters(to).ok_or(Unmanaged)?;
+        let domain = PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?.domain;
+        if let Some(verdict) = arrive(packet, seen, stats, domain) {
+            return Ok(verdict);
+        }
+    }
+    if was_routed {
         arrives_routed(packet, seen, to, Way::Redirect)?;
         return Ok(Verdict::Pass);
     }
-    let from = number(ingress_ifindex).filter(is_port).unwrap_or(OUTSIDE);
-    let redirected = FAST_PATHS.load() != 0 && packet.was_redirected();
     let way = if redirected { Way::Redirect } else { Way::Bridge };
     enters(Pair { from, to }, seen, way)?;
     if redirected || TRACK_FLOWS.load() == 0 && FAST_PATHS.load() == 0 {
@@ -212,7 +250,9 @@ pub fn egress(
     }
     let config = PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?;
     if from == OUTSIDE {
-        flow(packet, seen, OUTSIDE, config.domain);
+        if POLICY.load() == 0 {
+            flow(packet, seen, OUTSIDE, config.domain);
+        }
         if HOST_ROUTES.load() != 0 {
             let _ = host::learn(packet, seen, ingress_ifindex, to, config);
         }
@@ -222,10 +262,42 @@ pub fn egress(
     Ok(Verdict::Pass)
 }
 
+/// Judges a packet that came in by a port: what becomes of it if it does not go on.
+#[inline(always)]
+fn judge(
+    packet: &(impl Packet + Forward),
+    seen: &mut Seen,
+    port: u16,
+    domain: u16,
+    direction: &mut Direction,
+) -> Option<Verdict> {
+    let reason = match policy::judge(packet, seen, port, domain) {
+        Ruling::Pass => return None,
+        Ruling::Drop(reason) => reason,
+        Ruling::Reject => Reason::Rejected,
+    };
+    account::dropped(direction, reason, seen.weight.cell);
+    Some(Verdict::Drop(reason))
+}
+
+/// Judges a packet that came in by no port, where it is about to enter a namespace: one that
+/// does not is counted all the same.
+#[inline(always)]
+fn arrive(
+    packet: &(impl Packet + Forward),
+    seen: &mut Seen,
+    stats: &mut PortStats,
+    domain: u16,
+) -> Option<Verdict> {
+    let verdict = judge(packet, seen, OUTSIDE, domain, &mut stats.rx)?;
+    account::packet(&mut stats.rx, seen);
+    Some(verdict)
+}
+
 #[inline(always)]
 fn flow(packet: &impl Packet, seen: &mut Seen, port: u16, domain: u16) {
     if TRACK_FLOWS.load() != 0 {
-        seen.look_at_flow(packet, domain);
+        seen.look_at_flow(packet, domain, false);
         flow::track(seen, port);
     }
 }

@@ -63,6 +63,6 @@ fn unparsed(packet: &mut FlowPacket, frame: &[u8]) {
 fn parsed(packet: &mut FlowPacket, frame: &[u8]) {
     let mut headers = Headers::EMPTY;
     headers.parse_network(frame);
-    packet.look(frame, &headers);
+    packet.look(frame, &headers, false);
     packet.settle(DOMAIN, NO_VLAN);
 }

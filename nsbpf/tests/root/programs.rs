@@ -76,6 +76,7 @@ struct Switches {
     fast_paths: bool,
     host_routes: bool,
     flows: bool,
+    policy: bool,
     /// A lab whose matrix is not a table.
     large: bool,
 }
@@ -90,6 +91,7 @@ impl Default for Switches {
             fast_paths: false,
             host_routes: false,
             flows: false,
+            policy: false,
             large: false,
         }
     }
@@ -104,10 +106,11 @@ fn load(switches: &Switches) -> Result<Ebpf, Failed> {
         fast_paths,
         host_routes,
         flows,
+        policy,
         large,
     } = switches;
-    let [guard, direct_links, fast_paths, host_routes, flows] =
-        [guard, direct_links, fast_paths, host_routes, flows].map(|on| u8::from(*on));
+    let [guard, direct_links, fast_paths, host_routes, flows, policy] =
+        [guard, direct_links, fast_paths, host_routes, flows, policy].map(|on| u8::from(*on));
     let table_ports = if *large { 0 } else { PORTS };
     // Where the kernel tells what routes are not learned past: to the verifier any place is
     // as good.
@@ -123,6 +126,7 @@ fn load(switches: &Switches) -> Result<Ebpf, Failed> {
         .override_global("FAST_PATHS", &fast_paths, true)
         .override_global("HOST_ROUTES", &host_routes, true)
         .override_global("TRACK_FLOWS", &flows, true)
+        .override_global("POLICY", &policy, true)
         .override_global("PATH_TICKS", &TICKS, true)
         .override_global("STATION_TICKS", &TICKS, true)
         .override_global("PAIR_TABLE_PORTS", &table_ports, true)
