@@ -12,11 +12,16 @@
 mod compiled;
 mod ends;
 mod expand;
+mod linear;
 mod shadow;
 mod tree;
 
 pub use compiled::{Compiled, Kind, Ranked};
 pub use ends::{End, Ends};
 pub use expand::{MAX_CONDITIONS, PolicyError, Ruleset, compile};
+pub use linear::{Answer, Looked};
 pub use shadow::Shadowed;
 pub use tree::TooComplex;
+
+#[cfg(test)]
+mod tests;
