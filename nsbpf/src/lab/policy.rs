@@ -31,7 +31,7 @@ pub(super) use check::check;
 pub use matches::{Ethertypes, Flags, Icmp, Match, Place, Side, Word};
 pub(super) use places::Known;
 pub use ranges::{Number, Ranges};
-pub use show::{ethertype, mac, protocol, vlan};
+pub use show::{ethertype, flags, mac, protocol, vlan};
 
 /// Rules of a policy at most.
 pub const MAX_RULES: usize = 1 << 16;

@@ -15,6 +15,7 @@ mod compiled;
 mod digest;
 mod ends;
 mod expand;
+mod linear;
 mod shadow;
 mod source;
 mod tree;
@@ -22,6 +23,10 @@ mod tree;
 pub use compiled::{Compiled, Kind, Ranked};
 pub use ends::{End, Ends};
 pub use expand::{MAX_CONDITIONS, PolicyError, Ruleset, compile};
+pub use linear::{Answer, Looked};
 pub use shadow::Shadowed;
 pub use source::Source;
 pub use tree::TooComplex;
+
+#[cfg(test)]
+mod tests;

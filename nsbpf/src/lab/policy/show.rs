@@ -11,6 +11,26 @@ use super::ranges::Ranges;
 use super::{Fallback, Limit, Rule, RuleAction, Unit};
 
 impl Match {
+    /// The keys that it asks something under; `ethertype` always.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let asked = [
+            ("ethertype", true),
+            ("from", self.from.is_some()),
+            ("to", self.to.is_some()),
+            ("proto", self.protocols.is_some()),
+            ("source_ports", self.source_ports.is_some()),
+            ("ports", self.ports.is_some()),
+            ("flags", self.flags.is_some()),
+            ("icmp", self.icmp.is_some()),
+            ("dscp", self.dscps.is_some()),
+            ("vlan", self.vlans.is_some()),
+            ("source_mac", self.source_macs.is_some()),
+            ("destination_mac", self.destination_macs.is_some()),
+            ("fragment", self.fragments.is_some()),
+        ];
+        asked.into_iter().filter(|(_, is_asked)| *is_asked).map(|(key, _)| key)
+    }
+
     /// What it asks: keys as they are written, and their values in one word each, or
     /// several with a comma between them.
     #[must_use]
@@ -202,6 +222,14 @@ pub fn protocol(number: u64) -> String {
 #[must_use]
 pub fn ethertype(number: u64) -> String {
     names::name(names::ETHERTYPES, number).map_or_else(|| format!("0x{number:04x}"), str::to_owned)
+}
+
+/// TCP flags that are set.
+#[must_use]
+pub fn flags(set: u8) -> String {
+    let set = names::FLAGS.iter().filter(|(_, bit)| set & bit != 0).map(|(name, _)| *name);
+    let set: Vec<&str> = set.collect();
+    if set.is_empty() { "none".to_owned() } else { set.join(",") }
 }
 
 fn dscp(number: u64) -> String {
