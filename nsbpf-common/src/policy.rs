@@ -193,12 +193,7 @@ pub fn classify(tables: &impl Tables, roots: &[u32; MAX_TREES], subject: &Subjec
 
 /// Finds the first condition of a tree, if it comes before what was found already.
 #[inline(always)]
-pub fn find_in_tree(
-    tables: &impl Tables,
-    root: u32,
-    subject: &Subject,
-    mut found: Found,
-) -> Found {
+pub fn find_in_tree(tables: &impl Tables, root: u32, subject: &Subject, mut found: Found) -> Found {
     let mut at = root;
     for _ in 0..=MAX_DEPTH {
         let Some(node) = tables.node(at) else { return found };

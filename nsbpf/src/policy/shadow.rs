@@ -55,7 +55,8 @@ fn cover<'a>(
     condition: &Condition,
 ) -> Option<&'a Condition> {
     let rare = rare_of(compiled, condition);
-    let corner = Subject { fields: condition.lows, rare: rare.lows, tcp_flags: rare.flags };
+    let mut corner = Subject::default();
+    (corner.fields, corner.rare, corner.tcp_flags) = (condition.lows, rare.lows, rare.flags);
     let roots = compiled.roots.get(kind as usize)?;
     roots.iter().filter(|root| **root != NONE).find_map(|root| {
         let leaf = leaf(compiled, *root, &corner)?;

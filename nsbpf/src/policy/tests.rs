@@ -213,7 +213,9 @@ fn packet() -> impl Strategy<Value = (Kind, Subject)> {
             let fields = [s0, s1, d0, d1, in_port, ip(protocol), ports(from), ports(to)];
             let rare = [vlan, ethertype, source_mac, destination_mac, ip(dscp), icmp, ip(fragment)];
             let tcp_flags = if is_ip && protocol == 6 { flags } else { 0 };
-            (kind, Subject { fields, rare, tcp_flags })
+            let mut subject = Subject::default();
+            (subject.fields, subject.rare, subject.tcp_flags) = (fields, rare, tcp_flags);
+            (kind, subject)
         })
     })
 }

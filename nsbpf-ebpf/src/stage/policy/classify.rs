@@ -66,8 +66,7 @@ extern "C" fn find_in(root: u32, before: u64) -> u64 {
     // SAFETY: this CPU's own, and the packet's own.
     let subject: &Subject = unsafe { &*subject };
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is the index")]
-    let before =
-        Found { condition: before as u32, depends_on_packet: before & DEPENDS != 0 };
+    let before = Found { condition: before as u32, depends_on_packet: before & DEPENDS != 0 };
     let Found { condition, depends_on_packet } = find_in_tree(&Maps, root, subject, before);
     u64::from(condition) | if depends_on_packet { DEPENDS } else { 0 }
 }

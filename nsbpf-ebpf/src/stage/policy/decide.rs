@@ -41,11 +41,8 @@ pub extern "C" fn judge_flow(port: u16, generation: u64) -> u64 {
 pub extern "C" fn keep_judgement(port: u16, generation: u64, found: u64) -> u64 {
     let Some(seen) = seen() else { return 0 };
     let Outcome { decision, told, is_lasting, .. } = Outcome::from_word(found);
-    let judgement = if is_lasting {
-        Judgement::new(generation, decision, port)
-    } else {
-        Judgement::NONE
-    };
+    let judgement =
+        if is_lasting { Judgement::new(generation, decision, port) } else { Judgement::NONE };
     flow::place(seen, told, judgement);
     0
 }
@@ -145,12 +142,7 @@ fn asked(
 /// What is decided on the flow that an ICMP error is about, if it is for who sent the packet
 /// that it is about, and that went on.
 #[inline(always)]
-fn related(
-    seen: &Seen,
-    subject: &mut Subject,
-    generation: u64,
-    now_ns: u64,
-) -> Option<Decision> {
+fn related(seen: &Seen, subject: &mut Subject, generation: u64, now_ns: u64) -> Option<Decision> {
     let about = RELATED_FLOWS.get_ptr(0)?;
     // SAFETY: this CPU's own, and the packet's own.
     let about: &FlowPacket = unsafe { &*about };

@@ -169,14 +169,13 @@ impl Reader {
 
 /// `2026-01-01T00:00:00.000000Z web allow vnet0/eth0 10.0.0.1:1234 → vnet1/eth0 10.0.0.2:80 tcp syn 74 B`
 fn line(logged: &Logged) -> String {
-    let Logged { time, rule, action, dropped, reply, via, protocol, ends, flags, bytes } = logged;
+    let Logged { time, rule, action, dropped, via, protocol, ends, flags, bytes } = logged;
     let Ends { from, to } = ends;
     let rule = rule.as_deref().unwrap_or("(default)");
     // An action tells what became of the packet, but where it counts.
-    let became = match (*action, dropped, reply) {
-        ("limit", true, _) => " dropped",
-        ("limit", false, _) => " passed",
-        (_, _, true) => " reply",
+    let became = match (*action, dropped) {
+        ("limit", true) => " dropped",
+        ("limit", false) => " passed",
         _ => "",
     };
     let sender = via.as_deref().or(from.interface.as_deref());
@@ -217,7 +216,6 @@ mod tests {
             rule: Some("web".to_owned()),
             action: "allow",
             dropped: false,
-            reply: false,
             via: Some("router/left".to_owned()),
             protocol: "tcp".to_owned(),
             ends: Ends {

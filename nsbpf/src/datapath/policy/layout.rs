@@ -125,10 +125,10 @@ mod tests {
             let place = field::DESTINATION_PORT as usize;
             (condition.lows[place], condition.highs[place]) = (low, low + number % 40);
             let slot = u32::try_from(number).unwrap() + 1;
-            condition.decision = Decision::new(Action::Deny, number % 2 == 0, slot);
+            condition.decision = Decision::new(Action::Deny, number.is_multiple_of(2), slot);
             let mut syn = Rare::ANY;
             (syn.flags_mask, syn.flags) = (2, 2);
-            let rare = (number % 5 == 0).then_some(syn);
+            let rare = number.is_multiple_of(5).then_some(syn);
             Ranked { kind: Kind::V4, condition, rare }
         };
         (0..count).map(rule).collect()
@@ -153,7 +153,8 @@ mod tests {
             halves.conditions.extend(conditions);
             halves.rares.extend(&compiled.rares);
             for port in 0..=u64::from(u16::MAX) {
-                let mut subject = Subject { tcp_flags: (port % 3) as u8, ..Subject::default() };
+                let mut subject = Subject::default();
+                subject.tcp_flags = if port % 3 == 0 { 2 } else { 0 };
                 subject.fields[field::DESTINATION_PORT as usize] = port;
                 let expected = compiled.find(Kind::V4, &subject);
                 let found = classify(&halves, &roots[Kind::V4 as usize], &subject);

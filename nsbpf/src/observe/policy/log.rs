@@ -27,8 +27,6 @@ pub struct Logged {
     pub action: &'static str,
     /// Whether it ended.
     pub dropped: bool,
-    /// Whether it went on as a reply to what the rule had allowed.
-    pub reply: bool,
     /// The interface by whose port it came in; `None` if it came in by none.
     pub via: Option<String>,
     /// The protocol's name, or its number if it has none here: of what is no IP, that of
@@ -87,10 +85,7 @@ impl Names {
         let number = key.protocol();
         let protocol =
             if is_ip { protocol_name(number) } else { words::ethertype(record.ethertype.into()) };
-        let [to, from] = {
-            let (to, from) = macs.split_at(6);
-            [to, from].map(mac)
-        };
+        let [to, from] = macs.map(words::mac);
         let sender = usize::from(direction & 1);
         let end = |mac: String, end: usize| {
             let address = if is_ip { key.ips().get(end).copied() } else { None };
@@ -104,26 +99,13 @@ impl Names {
             rule: policy.and_then(of_slot),
             action: decision.action().name(),
             dropped: record.dropped != 0,
-            reply: record.reply != 0,
             via: self.0.port(*port).map(ToString::to_string),
             protocol,
             ends: Ends { from: end(from, sender), to: end(to, 1 - sender) },
-            flags: (is_ip && number == protocol::TCP).then(|| flags(record.tcp_flags)),
+            flags: (is_ip && number == protocol::TCP).then(|| words::flags(record.tcp_flags)),
             bytes: *bytes,
         }
     }
-}
-
-fn mac(bytes: &[u8]) -> String {
-    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    bytes.join(":")
-}
-
-/// Flags that are set, as rules name them.
-fn flags(set: u8) -> String {
-    const NAMES: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
-    let set = (0..).zip(NAMES).filter(|(bit, _)| set & (1 << bit) != 0);
-    set.map(|(_, name)| name).collect::<Vec<_>>().join(",")
 }
 
 /// A time of the kernel's monotonic clock, as the wall's clock had it.
@@ -172,7 +154,7 @@ mod tests {
             generation: 3,
             decision: Decision::new(Action::Deny, true, 7),
             bytes: 60,
-            macs: [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2],
+            macs: [0x0101_0101_0101, 0x0202_0202_0202],
             ethertype: ethertype::IPV4,
             tcp_flags: 0b1_0010,
             dropped: 1,
@@ -188,7 +170,7 @@ mod tests {
             (from.mac.as_str(), to.mac.as_str()),
             ("02:02:02:02:02:02", "01:01:01:01:01:01")
         );
-        assert!(logged.dropped && !logged.reply);
+        assert!(logged.dropped);
         // The other way round, and by a policy that is no more.
         let reply = LogRecord { direction: 1, ..record };
         let logged = names.describe(&reply, Some(&policy(4)));
