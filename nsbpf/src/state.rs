@@ -7,6 +7,7 @@ mod datapath;
 mod filter;
 mod link;
 mod offload;
+mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +20,7 @@ pub use datapath::{Attach, Datapath, Guard, Hook, HookPoint, IngressHook, Port, 
 pub use filter::FilterChain;
 pub use link::{Bridge, BridgeOptions, BridgePort, Device, End, Far, Peer, Place, Veth};
 pub use offload::{Feature, Features, Offloads};
+pub use policy::{Policy, PolicyRoom};
 
 use crate::lab::{InterfaceId, InterfaceName, LinkId, Name, SysctlName};
 
@@ -52,6 +54,8 @@ pub enum Key {
     Datapath,
     /// What the programs know of a port, by its number.
     Port(u16),
+    /// What is decided about packets. Before the hooks, by which the first ones come.
+    Policy,
     /// A program at a hook, by the interface that it counts for.
     Hook(InterfaceId, HookPoint),
     /// That the host lets namespaces out.
@@ -95,6 +99,8 @@ pub enum Object {
     Datapath(Datapath),
     /// See [`Key::Port`].
     Port(Port),
+    /// See [`Key::Policy`].
+    Policy(Policy),
     /// See [`Key::Hook`].
     Hook(Hook),
     /// See [`Key::Uplink`].
@@ -280,6 +286,7 @@ impl Object {
             Self::Address(address) => Key::Address(address.of.clone(), address.address),
             Self::Datapath(_) => Key::Datapath,
             Self::Port(port) => Key::Port(port.number),
+            Self::Policy(_) => Key::Policy,
             Self::Hook(hook) => Key::Hook(hook.id.clone(), hook.point),
             Self::Uplink(_) => Key::Uplink,
             Self::Up(up) => Key::Up(up.id.clone()),
@@ -308,6 +315,7 @@ impl Object {
             | Self::Veth(_)
             | Self::Datapath(_)
             | Self::Port(_)
+            | Self::Policy(_)
             | Self::Uplink(_) => None,
         }
     }
@@ -342,6 +350,7 @@ impl fmt::Display for Key {
             Self::Address(of, address) => write!(formatter, "address {address} of {of}"),
             Self::Datapath => write!(formatter, "datapath"),
             Self::Port(number) => write!(formatter, "port {number} of the datapath"),
+            Self::Policy => write!(formatter, "policy"),
             Self::Hook(id, HookPoint::TcIngress) => write!(formatter, "tc ingress of {id}"),
             Self::Hook(id, HookPoint::TcEgress) => write!(formatter, "tc egress of {id}"),
             Self::Hook(id, HookPoint::Xdp) => write!(formatter, "XDP of {id}"),

@@ -13,6 +13,8 @@
 //!                     offloads/NAME and about interfaces in it
 //!                     bpf/datapath/ in a bpffs of its own: pinned maps and links
 //!                     datapath.json what is loaded
+//!                     policy/       what is known of the policy that is in force
+//!                     policy-log    locked by who reads what the policy logs
 //! /run/netns/NAME -> …/netns/NAME   shows the namespace to `ip netns`
 //! ```
 //!
@@ -24,6 +26,7 @@
 mod lock;
 mod note;
 mod offloads;
+mod policy;
 mod settings;
 
 use std::fs;
@@ -39,6 +42,7 @@ use crate::lab::Name;
 use lock::LOCK_TRIES;
 pub use lock::LabLock;
 pub use offloads::FormerFeatures;
+pub use policy::{Carried, PolicyRecord, RuleRecord, SettingRecord};
 
 const ROOT: &str = "/run/nsbpf";
 const NETNS_NAMES: &str = "/run/netns";

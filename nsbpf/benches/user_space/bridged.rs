@@ -38,6 +38,7 @@ pub(crate) fn objects(lab: &Lab) -> Objects {
         fastpath: None,
         flows: DEFAULT_FLOWS,
         log: false,
+        rules_file: None,
     };
     desired(lab, &settings, &State::default()).expect("nothing is in its way")
 }

@@ -65,7 +65,9 @@ fn rules(count: u32) -> Vec<Ranked> {
 fn packets(rules: &[Ranked]) -> Vec<Subject> {
     let packet = |number: usize| {
         let Ranked { condition, .. } = rules[number * 7919 % rules.len()];
-        Subject { fields: condition.lows, ..Subject::default() }
+        let mut subject = Subject::default();
+        subject.fields = condition.lows;
+        subject
     };
     (0..PACKETS).map(packet).collect()
 }

@@ -8,6 +8,7 @@ mod hooks;
 mod links;
 mod namespaces;
 mod offloads;
+mod policy;
 mod ready;
 mod requests;
 mod uplink;
@@ -27,6 +28,7 @@ use crate::net::{NetNs, NetlinkError, address, link, route};
 use crate::plan::{Step, handed_over};
 use crate::state::{Datapath, Key, Object, Route, State};
 use crate::store::Store;
+pub use policy::PolicySwap;
 use requests::{Requests, Sockets};
 
 /// Namespaces that are open.
@@ -37,14 +39,15 @@ pub(super) struct Handles {
     pub(super) found: HashMap<Name, NetNs>,
 }
 
-/// Does the steps in their order, and stops at the first that fails.
+/// Does the steps in their order, and stops at the first that fails. Returns what became of
+/// the policy, if anything.
 pub(super) fn execute(
     store: &Store,
     state: &State,
     handles: Handles,
     steps: &[Step],
     oversight: &dyn Oversight,
-) -> Result<(), ApplyError> {
+) -> Result<Option<PolicySwap>, ApplyError> {
     let _expedited = Expedited::for_tcx(store, steps);
     let mut executor = Executor::new(store, state, handles, steps)?;
     let done = executor.run_all(steps, oversight).and_then(|()| executor.forget_paths(steps));
@@ -105,6 +108,8 @@ struct Executor<'a> {
     fresh_maps: bool,
     /// What is loaded.
     datapath: Option<Datapath>,
+    /// What became of the policy.
+    swap: Option<PolicySwap>,
     state: &'a State,
     /// The lab's folder goes too, and takes namespaces and pins with it.
     folder_goes: bool,
@@ -145,6 +150,7 @@ impl<'a> Executor<'a> {
                 Some(Object::Datapath(datapath)) => Some(datapath.clone()),
                 _ => None,
             },
+            swap: None,
             state,
             folder_goes: steps.iter().any(|step| matches!(step, Step::Remove(Object::Folder(_)))),
         })
@@ -266,6 +272,10 @@ impl<'a> Executor<'a> {
             Step::Remove(Object::Port(from)) => {
                 self.ports(step)?.forget(from.number).map_err(|error| fail(error.into()))
             }
+            Step::Add(Object::Policy(to)) | Step::Change { to: Object::Policy(to), .. } => {
+                self.put_policy(step, to)
+            }
+            Step::Remove(Object::Policy(_)) => self.suspend_policy(step),
             Step::Add(Object::Uplink(to)) | Step::Change { to: Object::Uplink(to), .. } => {
                 self.set_uplink(step, to)
             }

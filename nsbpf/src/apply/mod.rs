@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::datapath::DatapathError;
+use crate::datapath::{self, DatapathError};
 use crate::lab::{Lab, Name};
 use crate::net::host_forwarding::HostForwardingError;
 use crate::net::netns::{self, NetNsError};
@@ -31,10 +31,11 @@ use crate::net::nsid::DeathWatch;
 use crate::net::offload::OffloadError;
 use crate::net::{NetNs, Netlink, NetlinkError};
 use crate::plan::{self, Filtering, Offloading, PlanError, Replacement, Settings, Step};
-use crate::state::{Key, Objects, State};
+use crate::state::{Key, Object, Objects, State};
 use crate::store::{Store, StoreError};
 
 use execute::Handles;
+pub use execute::PolicySwap;
 use expedite::Expedited;
 pub use expedite::recover_grace_periods;
 pub use leftovers::{Leftovers, delete_stray, leftovers};
@@ -212,6 +213,8 @@ pub struct Converged {
     /// What became of what interfaces leave to their drivers; `None` when that is as it
     /// was.
     pub offloading: Option<Offloading>,
+    /// What became of its policy; `None` when that is as it was, or there is none.
+    pub policy: Option<PolicySwap>,
     /// What of packet filters its fast paths have to do with; not looked at when
     /// everything was as wanted.
     pub filtering: Filtering,
@@ -301,18 +304,28 @@ fn try_converge(
     let took = Duration::ZERO;
     if steps.is_empty() {
         let filtering = Filtering::default();
-        return Ok(Converged { survey: found, steps: 0, programs, offloading, filtering, took });
+        let policy = None;
+        return Ok(Converged {
+            survey: found,
+            steps: 0,
+            programs,
+            offloading,
+            policy,
+            filtering,
+            took,
+        });
     }
     let opened = found.namespaces.iter();
     let adopted = opened.filter(|(_, opened)| opened.adopted);
     let adopted = held(adopted.map(|(name, opened)| (name, &opened.netns)));
     let before = found.state.clone();
     match settle(store, &wanted, found, steps, oversight) {
-        Ok((mut survey, steps)) => {
+        Ok((mut survey, steps, policy)) => {
+            forget_policies(store, &survey.state)?;
             moved::announce(&before.objects, &mut survey)?;
             let passed_by = filters::passed_by(&wanted, &before, &survey);
             let filtering = Filtering::new(lab, settings, &before, passed_by);
-            Ok(Converged { survey, steps, programs, offloading, filtering, took })
+            Ok(Converged { survey, steps, programs, offloading, policy, filtering, took })
         }
         Err(cause) => {
             let cause = Box::new(cause);
@@ -327,29 +340,44 @@ fn try_converge(
 /// Does steps, looks again, and goes on until nothing is left to do: the kernel
 /// takes more than it is told to. With an interface's last address go the routes
 /// by it, with the first of a subnet the others, and with an interface that is
-/// taken down its IPv6 addresses. Returns how many steps it took.
+/// taken down its IPv6 addresses. Returns how many steps it took, and what became of the
+/// policy.
 fn settle(
     store: &Store,
     wanted: &Objects,
     mut found: Survey,
     mut steps: Vec<Step>,
     oversight: &dyn Oversight,
-) -> Result<(Survey, usize), ApplyError> {
-    let mut taken = 0;
+) -> Result<(Survey, usize, Option<PolicySwap>), ApplyError> {
+    let (mut taken, mut swap) = (0, None);
     for _ in 0..ROUNDS {
         let adoptable = held(found.found.iter());
         let Survey { state, namespaces, found: others } = found;
         let handles = Handles { namespaces, found: others };
-        execute::execute(store, &state, handles, &steps, oversight)?;
+        swap = execute::execute(store, &state, handles, &steps, oversight)?.or(swap);
         taken += steps.len();
         found = survey(store)?;
         steps = plan::diff(wanted, &found.state)?;
         if steps.is_empty() {
-            return Ok((found, taken));
+            return Ok((found, taken, swap));
         }
         found.found = adoptable;
     }
     Err(ApplyError::NotConverged(steps.iter().map(Step::key).collect()))
+}
+
+/// Forgets what is known of policies that no step leads back to any more.
+fn forget_policies(store: &Store, state: &State) -> Result<(), ApplyError> {
+    let in_force = match state.objects.get(&Key::Datapath) {
+        Some(Object::Datapath(datapath)) => datapath::in_force(store, datapath),
+        _ => Ok(None),
+    };
+    let failed = |source: Cause| ApplyError::Survey {
+        what: "the policy".to_owned(),
+        source: Box::new(source),
+    };
+    let generation = in_force.map_err(|error| failed(error.into()))?.map(|it| it.generation);
+    store.forget_policies_but(generation).map_err(|error| failed(error.into()))
 }
 
 /// Namespaces of others, held for the case that they have to be adopted again.
@@ -363,7 +391,10 @@ fn undo(store: &Store, before: &State, adopted: HashMap<Name, NetNs>) -> Result<
     let wanted = restorable(before, &found.state, &adopted);
     let steps = plan::diff(&wanted, &found.state)?;
     found.found = adopted;
-    settle(store, &wanted, found, steps, &AtomicBool::new(false))?;
+    let (survey, ..) = settle(store, &wanted, found, steps, &AtomicBool::new(false))?;
+    if !wanted.is_empty() {
+        forget_policies(store, &survey.state)?;
+    }
     if wanted.is_empty() {
         clear_folder(store)?;
     }

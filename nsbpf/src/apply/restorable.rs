@@ -6,7 +6,7 @@ use crate::datapath::OBJECT_DIGEST;
 use crate::lab::{InterfaceId, Name};
 use crate::net::NetNs;
 use crate::state::{
-    Datapath, Far, HookPoint, Key, NetnsProgress, Object, Objects, Place, Port, State,
+    Datapath, Far, HookPoint, Key, NetnsProgress, Object, Objects, Place, Policy, Port, State,
 };
 
 /// Of the objects that were there before, those that can be made again: not what
@@ -56,7 +56,7 @@ pub(super) fn restorable(before: &State, now: &State, adopted: &HashMap<Name, Ne
                         && has(Key::Hook(hook.id.clone(), HookPoint::TcIngress));
                     hook.current && has(Key::Datapath) && !both
                 }
-                Object::Port(_) => has(Key::Datapath),
+                Object::Port(_) | Object::Policy(_) => has(Key::Datapath),
                 Object::Address(address) => address.ours,
                 Object::Folder(_)
                 | Object::Offloads(_)
@@ -77,6 +77,7 @@ pub(super) fn restorable(before: &State, now: &State, adopted: &HashMap<Name, Ne
 fn settled(object: &Object) -> Object {
     match object {
         Object::Port(port) => Object::Port(Port { handed_over: false, ..port.clone() }),
+        Object::Policy(policy) => Object::Policy(Policy { settled: true, ..policy.clone() }),
         other => other.clone(),
     }
 }

@@ -239,5 +239,6 @@ pub(super) fn settings(
         fastpath: Some(Way::Bridge),
         flows: 0,
         log: false,
+        rules_file: None,
     })
 }

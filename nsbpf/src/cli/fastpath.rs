@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use nsbpf_common::stats::Way;
 use serde::Serialize;
 
+use super::as_it_is::{as_it_is, by};
 use super::counting::counting;
 use super::exit::Usage;
 use super::interrupt::interruptible;
@@ -17,13 +18,12 @@ use super::progress::Progress;
 use super::quantity::bytes;
 use super::say::{count, millis, say, warn_of_filters};
 use super::view::Format;
-use super::{lab_file, privilege, settings};
+use super::{privilege, settings};
 use crate::apply::{self, Converged, survey};
-use crate::datapath::OBJECT_DIGEST;
-use crate::lab::{InterfaceId, Lab, Name, nearest};
+use crate::lab::{InterfaceId, Name, nearest};
 use crate::observe::fastpath as paths;
 use crate::observe::fastpath::FastPathReport;
-use crate::plan::{Settings, ingress_hooks};
+use crate::plan::ingress_hooks;
 use crate::state::State;
 use crate::store::Store;
 
@@ -131,27 +131,19 @@ fn table(interfaces: &[FastPathReport]) -> String {
 }
 
 impl Set {
-    /// The lab's file as it was kept, with the ways that its interfaces have now and those
-    /// that they are to have: the same steps as ever lead there.
+    /// The lab as it is, with the ways that its interfaces are to have: the same steps as
+    /// ever lead there.
     fn run(self) -> anyhow::Result<()> {
         let Self { lab: name, fastpath, interfaces } = self;
         let store = Store::new(&name);
         let lock = store.lock_in_turn()?;
         let state = look(&name, &store)?;
         let datapath = counting(&name, &state)?.clone();
-        let mut lab = lab_file::kept(&store)?;
+        let (mut lab, settings) = as_it_is(&store, &state, &datapath)?;
         let mut ways: BTreeMap<InterfaceId, Way> = paths::ways(&state).collect();
         choose(&mut ways, fastpath, &interfaces)?;
-        say_so(&mut lab, &ways);
+        by(&mut lab, &ways);
         let hook = paths::hook(&state);
-        let settings = Settings {
-            ingress: Some(hook),
-            attach: datapath.attach,
-            object: OBJECT_DIGEST.to_owned(),
-            fastpath: None,
-            flows: datapath.flows,
-            log: datapath.log,
-        };
         privilege::prepare_for(&store, Some(&ingress_hooks(&lab, hook, None)))?;
         let converged = interruptible(move |wish_to_stop| {
             let progress = Progress::new(wish_to_stop);
@@ -202,14 +194,4 @@ fn choose(
         *way = fastpath;
     }
     Ok(())
-}
-
-fn say_so(lab: &mut Lab, ways: &BTreeMap<InterfaceId, Way>) {
-    for namespace in &mut lab.namespaces {
-        for interface in &mut namespace.interfaces {
-            let (namespace, name) = (namespace.name.clone(), interface.name.clone());
-            let id = InterfaceId { namespace, interface: name };
-            interface.fastpath = ways.get(&id).copied();
-        }
-    }
 }

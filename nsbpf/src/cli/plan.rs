@@ -41,6 +41,7 @@ impl Plan {
     pub(super) fn run(self) -> anyhow::Result<()> {
         self.settings.check()?;
         let lab = lab_file::read(&self.lab)?;
+        self.settings.check_for(&lab)?;
         privilege::prepare()?;
         let store = Store::new(&lab.name);
         let state = survey_for(&store, &lab)?.state;

@@ -69,6 +69,7 @@ impl Run {
             let message = "`run` shows counters, which `--hook none` leaves out: use `up` instead";
             return Err(Usage(message.to_owned()).into());
         }
+        self.settings.check_for(&lab)?;
         privilege::prepare_for(&Store::new(&lab.name), self.settings.hooks(&lab).as_ref())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -131,7 +132,7 @@ impl Run {
     ) -> anyhow::Result<()> {
         let settings = self.settings.settings(store)?;
         let (flag, shared_lab, shared_store) = (interrupt.flag(), Arc::clone(lab), store.clone());
-        let Converged { survey, steps: _, programs: _, offloading, filtering, took } =
+        let Converged { survey, steps: _, programs: _, offloading, policy, filtering, took } =
             spawn_blocking(move || {
                 let progress = Progress::new(flag);
                 apply::converge(&shared_store, &shared_lab, &settings, &progress)
@@ -143,6 +144,12 @@ impl Run {
         screen.say(format!("{} is up after {}: {}", lab.name, millis(took), size(lab)));
         if let Some(offloading) = offloading {
             screen.say(format!("{}: {offloading}", lab.name));
+        }
+        if let Some(policy) = policy {
+            screen.say(format!("{}: {policy}", lab.name));
+            for warning in &policy.warnings {
+                screen.say(format!("warning: {}: {warning}", lab.name));
+            }
         }
         for warning in filtering.warnings() {
             screen.say(format!("warning: {}: {warning}", lab.name));

@@ -9,7 +9,7 @@ use super::exit::{Unsupported, Usage};
 use crate::apply::{self, Wish};
 use crate::datapath::OBJECT_DIGEST;
 use crate::lab::Lab;
-use crate::plan::{DEFAULT_FLOWS, Settings, ingress_hooks};
+use crate::plan::{DEFAULT_FLOWS, PlanError, Settings, ingress_hooks};
 use crate::state::{Attach, IngressHook};
 use crate::store::Store;
 
@@ -88,6 +88,16 @@ impl SettingsArgs {
         self.kernel_log || log::log_enabled!(log::Level::Debug)
     }
 
+    /// Refuses what a lab's policy cannot do without, before anything is touched.
+    pub(super) fn check_for(&self, lab: &Lab) -> Result<(), Usage> {
+        let missing = match (&lab.policy, self.ingress(), self.flows) {
+            (Some(_), None, _) => PlanError::PolicyWithoutDatapath,
+            (Some(_), Some(_), 0) => PlanError::PolicyWithoutFlows,
+            _ => return Ok(()),
+        };
+        Err(Usage(missing.to_string()))
+    }
+
     /// Refuses what contradicts itself, before anything is touched.
     pub(super) fn check(&self) -> Result<(), Usage> {
         if let (None, Some(way)) = (self.ingress(), self.fastpath)
@@ -123,6 +133,7 @@ impl SettingsArgs {
             fastpath: self.fastpath,
             flows: self.flows,
             log: self.logs(),
+            rules_file: None,
         })
     }
 }

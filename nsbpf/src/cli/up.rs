@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::interrupt::interruptible;
+use super::policy::say_policy;
 use super::progress::Progress;
 use super::say::{count, millis, say, size, warn_of_filters};
 use super::settings::SettingsArgs;
@@ -25,6 +26,7 @@ impl Up {
     pub(super) fn run(self) -> anyhow::Result<()> {
         self.settings.check()?;
         let (lab, source) = lab_file::read_with_source(&self.lab)?;
+        self.settings.check_for(&lab)?;
         let store = Store::new(&lab.name);
         privilege::prepare_for(&store, self.settings.hooks(&lab).as_ref())?;
         let lock = store.lock_in_turn()?;
@@ -47,7 +49,8 @@ impl Up {
         if converged.is_err() {
             lock.retire();
         }
-        let Converged { survey: _, steps, programs, offloading, filtering, took } = converged?;
+        let Converged { survey: _, steps, programs, offloading, policy, filtering, took } =
+            converged?;
         let took = millis(took);
         if steps == 0 {
             say(&format!("{name} is up already: nothing to change ({took})"))?;
@@ -59,6 +62,9 @@ impl Up {
         }
         if let Some(offloading) = offloading {
             say(&format!("{name}: {offloading}"))?;
+        }
+        if let Some(policy) = policy {
+            say_policy(&name, &policy)?;
         }
         warn_of_filters(&name, &filtering)?;
         Ok(())

@@ -162,7 +162,7 @@ fn fdinfo(map: BorrowedFd<'_>) -> String {
 }
 
 /// Bytes that a map takes (`bpf_map_show_fdinfo`, Linux 6.18).
-fn memory(map: BorrowedFd<'_>) -> io::Result<u64> {
+pub(super) fn memory(map: BorrowedFd<'_>) -> io::Result<u64> {
     let text = fs::read_to_string(fdinfo(map))?;
     let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:"));
     bytes

@@ -18,7 +18,7 @@ use aya_obj::programs::XdpAttachType;
 use nsbpf_common::ABI_VERSION;
 
 use super::btf::Btf;
-use super::{DatapathError, OBJECT, flows, link, pairs, paths, recent, tick};
+use super::{DatapathError, OBJECT, flows, link, pairs, paths, policy, recent, tick};
 use crate::state::{Datapath, HookPoint, IngressHook, Switches};
 use crate::store::Store;
 
@@ -157,6 +157,7 @@ impl Programs {
             [paths::PATH_AGE, paths::STATION_AGE, recent::TELL_AGE].map(tick::in_time);
         let (recent_places, tick_ns) = (recent::places(datapath), tick::nanoseconds());
         let table_ports = pairs::table_ports(datapath);
+        let has_policy = u8::from(datapath.policy.is_some());
         // 0 for what this kernel does not have, or does not tell.
         let kernel = if datapath.switches.fast_paths { Btf::of_kernel() } else { None };
         let [nfct, dev, qdisc, enqueue, net, nf, hooks_v4, hooks_v6, first_hook, priority] = [
@@ -181,6 +182,7 @@ impl Programs {
             .override_global("GUARD", &guard, true)
             .override_global("DIRECT_LINKS", &direct_links, true)
             .override_global("TRACK_FLOWS", &track_flows, true)
+            .override_global("POLICY", &has_policy, true)
             .override_global("FAST_PATHS", &fast_paths, true)
             .override_global("HOST_ROUTES", &host_routes, true)
             .override_global("RECENT_PLACES", &recent_places, true)
@@ -205,8 +207,14 @@ impl Programs {
                 loader.map_max_entries(map, entries);
             }
         }
+        for map in policy::maps(datapath) {
+            loader.map_max_entries(map.name, map.entries);
+            if let Some(pin) = map.pin {
+                loader.map_pin_path(map.name, pins.join(pin));
+            }
+        }
         let mut ebpf = loader.load(OBJECT).map_err(Box::new)?;
-        discard_staged(store)?;
+        forget_staged(store)?;
         for name in used(datapath) {
             load_pinned(&mut ebpf, name, &pins.join(format!("{STAGED}{name}")))?;
         }
@@ -257,6 +265,7 @@ impl Programs {
         for name in unused(datapath) {
             remove_if_there(&self.pins.join(name))?;
         }
+        policy::prune(store, datapath)?;
         self.staged = None;
         Ok(())
     }
@@ -281,9 +290,14 @@ pub fn program_name(point: HookPoint) -> &'static str {
     }
 }
 
-/// Lets go of programs that did not come to take the place of others. At hooks they
-/// stay.
+/// Lets go of programs that did not come to take the place of others, and of maps that
+/// only those had. At hooks they stay.
 pub fn discard_staged(store: &Store) -> Result<(), DatapathError> {
+    forget_staged(store)?;
+    read_record(store).map_or(Ok(()), |datapath| policy::prune(store, &datapath))
+}
+
+fn forget_staged(store: &Store) -> Result<(), DatapathError> {
     for path in pins(store)?.filter(|path| is_staged(path)) {
         remove_if_there(&path)?;
     }
@@ -304,8 +318,7 @@ pub fn unload(store: &Store) -> Result<(), DatapathError> {
 /// not all of it.
 #[must_use]
 pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
-    let text = fs::read_to_string(store.datapath_record()).ok()?;
-    let mut datapath: Datapath = serde_json::from_str(&text).ok()?;
+    let mut datapath = read_record(store)?;
     let pinned = store.pins();
     let id = |name: &'static str| {
         ProgramInfo::from_pin(pinned.join(name)).ok().map(|info| (name, info.id()))
@@ -314,11 +327,21 @@ pub fn observe(store: &Store) -> Option<(Datapath, ProgramIds)> {
         ProgramIds(programs(&datapath).into_iter().filter_map(|(name, _)| id(name)).collect());
     let there = |name: &'static str| pinned.join(name).exists();
     // Maps of another layout are not for this build to look for.
-    let whole = datapath.abi != ABI_VERSION || MAPS.iter().all(|(map, _)| there(map));
+    let mut of_policy = policy::maps(&datapath).filter_map(|map| map.pin);
+    let maps_there =
+        MAPS.iter().all(|(map, _)| there(map)) && of_policy.all(|pin| pinned.join(pin).exists());
+    let whole = datapath.abi != ABI_VERSION || maps_there;
+    let stale = policy::stale(store, &datapath).is_ok_and(|pins| !pins.is_empty());
     let staged = pins(store).is_ok_and(|mut pins| pins.any(|path| is_staged(&path)));
-    datapath.settled = whole && !staged && !unused(&datapath).any(there);
+    let settled = whole && !staged && !stale && !unused(&datapath).any(there);
+    datapath.settled = settled;
     let all = used(&datapath).all(there);
     all.then_some((datapath, ids))
+}
+
+fn read_record(store: &Store) -> Option<Datapath> {
+    let text = fs::read_to_string(store.datapath_record()).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 fn is_staged(pin: &Path) -> bool {

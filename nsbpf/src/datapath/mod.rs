@@ -17,6 +17,7 @@ mod log;
 mod mapped;
 mod pairs;
 mod paths;
+mod policy;
 mod ports;
 mod probe;
 mod recent;
@@ -46,6 +47,10 @@ pub use link::{HeldLink, ProgramAt, detach, has_link, linked_program, tcx_progra
 pub use load::{ProgramIds, Programs, discard_staged, observe, program_name, unload};
 pub use pairs::PairsReader;
 pub use paths::forget_paths;
+pub use policy::{
+    Draft, InForce, Placing, PolicyLog, RuleCounts, in_force, policy_events, policy_memory,
+    rule_counts, suspend,
+};
 pub use ports::Ports;
 pub use probe::{Missing, probe, probe_tcx};
 pub use sink::{AttachedSink, Sink};
@@ -114,6 +119,14 @@ pub enum DatapathError {
         "the MTU of its interface is more than fits into a page with what XDP needs there (about 3,500 bytes where pages have 4,096): give it, or its bridge, a smaller `mtu`, or leave XDP out (`--fastpath peer`, `--hook tc`, or the interface's own `fastpath`)"
     )]
     XdpMtu,
+    /// A policy is larger than its maps.
+    #[error("the maps of the policy have no room for it: `nsbpf up` with the lab's file makes it")]
+    NoPolicyRoom,
+    /// Who reads a ring buffer takes what is there from others.
+    #[error(
+        "another `nsbpf policy log` reads what is logged already, and each packet is told once: stop that one first"
+    )]
+    LogTaken,
     /// The kernel does not tell how long programs run.
     #[error("have the kernel measure programs (BPF_ENABLE_STATS, Linux 5.8): {0}")]
     Measure(io::Error),

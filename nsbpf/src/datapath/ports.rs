@@ -69,6 +69,7 @@ impl Ports {
             });
             let direct_peer = config.direct_peer();
             let (way, handed_over) = (config.way(), config.is_handed_over());
+            let router = config.is_router();
             let takes_xdp = self.takes_xdp(number)?.then(|| place(number)).flatten();
             let PortConfig { identity, mac, domain, .. } = config;
             ports.push(Port {
@@ -80,6 +81,7 @@ impl Ports {
                 way,
                 takes_xdp,
                 guard,
+                router,
                 handed_over,
             });
         }
@@ -100,10 +102,20 @@ impl Ports {
     /// `ifindex` is the port's device, in the calling thread's network namespace if it is
     /// to take frames from XDP.
     pub fn set(&mut self, port: &Port, ifindex: u32) -> Result<(), DatapathError> {
-        let Port { number, identity, mac, direct_peer, domain, way, takes_xdp, guard, handed_over } =
-            port;
-        let mut config =
-            PortConfig::new(*mac).of(*identity).within(*domain).by(*way).handed_over(*handed_over);
+        let Port {
+            number,
+            identity,
+            mac,
+            direct_peer,
+            domain,
+            way,
+            takes_xdp,
+            guard,
+            router,
+            handed_over,
+        } = port;
+        let mut config = PortConfig::new(*mac).of(*identity).within(*domain).by(*way);
+        config = config.router(*router).handed_over(*handed_over);
         if takes_xdp.is_some() || self.takes_xdp(*number)? {
             self.set_device(*number, takes_xdp.as_ref().map_or(0, |_| ifindex))?;
         }
@@ -211,7 +223,15 @@ pub(super) fn open<M>(store: &Store, map: &'static str) -> Result<M, DatapathErr
 where
     M: TryFrom<Map, Error = MapError>,
 {
-    let data = MapData::from_pin(store.pins().join(map)).map_err(map_error("open", map))?;
+    open_pin(store, map, map)
+}
+
+/// A map that is pinned under another name than its own.
+pub(super) fn open_pin<M>(store: &Store, pin: &str, map: &'static str) -> Result<M, DatapathError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let data = MapData::from_pin(store.pins().join(pin)).map_err(map_error("open", map))?;
     Map::from_map_data(data).and_then(M::try_from).map_err(map_error("open", map))
 }
 

@@ -10,6 +10,7 @@ use super::attach::{self, Attached};
 use super::bridge;
 use super::count::{self, Member};
 use super::name::{InterfaceName, Name};
+use super::policy::{self, Known};
 use super::problem::Problem;
 use super::route::{self, Device};
 use super::segment::{Clash, Owner, Segment, SegmentId, Subnets};
@@ -80,14 +81,18 @@ pub(super) fn check(spec: &LabSpec) -> Result<Lab, Vec<Problem>> {
         let place = problem.location.map(|place| (place.line(), place.column()));
         seen.insert((problem.title.clone(), place))
     });
+    let groups = count::groups(&spec.namespaces);
     // What is wrong above would only be said again.
-    let expect = match problems[..] {
-        [] => expect::check(&spec.expect, &namespaces, &bridges, &mut problems),
-        _ => Vec::new(),
-    };
+    let (mut expect, mut policy) = (Vec::new(), None);
+    if problems.is_empty() {
+        expect = expect::check(&spec.expect, &namespaces, &bridges, &mut problems);
+        let known = Known { namespaces: &namespaces, bridges: &bridges, groups: &groups };
+        let spec = spec.policy.as_ref();
+        policy = spec.and_then(|spec| policy::check(&spec.value, known, &mut problems));
+    }
     match name {
         Some(name) if problems.is_empty() => {
-            Ok(Lab { name, bridges, namespaces, fastpath, expect })
+            Ok(Lab { name, bridges, namespaces, fastpath, groups, policy, expect })
         }
         _ => Err(problems),
     }

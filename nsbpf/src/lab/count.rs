@@ -1,10 +1,10 @@
 //! Repetition: `count: 100` on a namespace means a hundred of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde_saphyr::Location;
+use serde_saphyr::{Location, Spanned};
 
-use super::name::Name;
+use super::name::{Name, NameError};
 use super::problem::Problem;
 use super::spec::{Entries, NamespaceSpec};
 
@@ -63,6 +63,21 @@ pub(super) fn expand<'a>(
         }
     }
     members
+}
+
+/// Namespaces of a count, by the name that has it.
+pub(super) fn groups(namespaces: &Entries<NamespaceSpec>) -> BTreeMap<String, Vec<Name>> {
+    let group = |(typed, spec): &(Spanned<String>, NamespaceSpec)| {
+        let most = u32::try_from(MAX_NAMESPACES).unwrap_or(u32::MAX);
+        let count = spec.count.as_ref()?.value.min(most);
+        let names = (1..=count).map_while(|number| member(&typed.value, number).ok());
+        Some((typed.value.clone(), names.collect()))
+    };
+    namespaces.0.iter().filter_map(group).collect()
+}
+
+fn member(group: &str, number: u32) -> Result<Name, NameError> {
+    Name::new(&format!("{group}{number}"))
 }
 
 /// Several namespaces cannot have what there is one of.

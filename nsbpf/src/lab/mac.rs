@@ -18,7 +18,8 @@ pub(super) fn check(typed: &Spanned<String>, problems: &mut Vec<Problem>) -> Opt
     None
 }
 
-fn parse(text: &str) -> Option<[u8; 6]> {
+/// Reads any hardware address.
+pub(super) fn parse(text: &str) -> Option<[u8; 6]> {
     let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
     bytes?.try_into().ok()
 }

@@ -14,6 +14,7 @@ mod fastpath;
 mod guard;
 mod mac;
 mod name;
+pub mod policy;
 mod problem;
 mod queues;
 mod route;
@@ -32,7 +33,8 @@ use ipnet::IpNet;
 use nsbpf_common::stats;
 
 pub use expect::{Destination, Expectation, Party, Trial, Way};
-pub use name::{InterfaceName, Name, NameError};
+pub use name::{InterfaceName, Name, NameError, RuleName};
+pub use policy::Policy;
 pub use problem::LabError;
 pub(crate) use problem::nearest;
 pub use schema::schema;
@@ -59,6 +61,10 @@ pub struct Lab {
     pub namespaces: Vec<Namespace>,
     /// How packets travel over its bridges, if it says so.
     pub fastpath: Option<stats::Way>,
+    /// Namespaces of a count, by the name that has it in the file.
+    pub groups: BTreeMap<String, Vec<Name>>,
+    /// Which packets may go from where to where, if it says so.
+    pub policy: Option<Policy>,
     /// Who reaches whom, in the order of the file.
     pub expect: Vec<Expectation>,
 }

@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 /// Bytes of an interface name at most (`IFNAMSIZ` less the final zero).
 pub(super) const MAX_INTERFACE_BYTES: usize = 15;
 /// Bytes of any other name at most. An alias holds three of them in 255 bytes
@@ -100,6 +102,19 @@ name!(
     MAX_INTERFACE_BYTES,
     RESERVED_INTERFACES
 );
+
+name!(
+    /// The name of a rule of a policy: as [`Name`].
+    RuleName,
+    MAX_BYTES,
+    &[]
+);
+
+impl Serialize for RuleName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
 impl InterfaceName {
     /// The name of the end of an interface that is a port of a bridge: `namespace-interface`, or,

@@ -5,6 +5,7 @@
 //! which knows also what goes with what: a bridge that is named must be there.
 
 pub(super) mod kind;
+pub(super) mod rule;
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -85,6 +86,18 @@ pub(super) fn by_one_way(schema: &mut Schema) {
 /// An interface has a bridge or a peer. One without may be the peer of another.
 pub(super) fn attached_once(schema: &mut Schema) {
     not_both(schema, &[("bridge", "peer")]);
+}
+
+/// A rule has a limit, and may have a burst, where its action is `limit`.
+pub(super) fn limited_by_a_limit(schema: &mut Schema) {
+    let said = json!({ "not": { "type": "null" } });
+    let is_limit = json!({ "properties": { "action": { "const": "limit" } } });
+    let has_limit = json!({ "required": ["limit"], "properties": { "limit": said } });
+    let nothing = json!({ "type": "null" });
+    let has_none = json!({ "properties": { "limit": nothing, "burst": nothing } });
+    schema.insert("if".to_owned(), is_limit);
+    schema.insert("then".to_owned(), has_limit);
+    schema.insert("else".to_owned(), has_none);
 }
 
 /// Refuses both keys of a pair; one with nothing behind it is not said.

@@ -13,6 +13,7 @@ use serde_saphyr::{Error, Location, Spanned};
 
 use super::DEFAULT_MTU;
 use super::bridge::{DEFAULT_FORWARD_DELAY, DEFAULT_VLAN};
+use super::policy::spec::PolicySpec;
 use super::problem::{Problem, nearest};
 use super::queues::DEFAULT_QUEUES;
 use super::schema::kind::{
@@ -46,6 +47,9 @@ pub(super) struct LabSpec {
     /// Fast paths. `peer` if not said.
     #[schemars(with = "Option<FastPathText>", extend("default" = "peer"))]
     pub(super) fastpath: Option<Spanned<String>>,
+    /// Which packets may go from where to where; see Policy.
+    #[schemars(with = "Option<PolicySpec>")]
+    pub(super) policy: Option<Spanned<PolicySpec>>,
     /// Who must reach whom, and who must not; see Expectations.
     #[serde(default)]
     pub(super) expect: Vec<ExpectSpec>,
@@ -274,21 +278,32 @@ impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
 
 impl LabSpec {
     pub(super) fn parse(source: &str) -> Result<Self, Problem> {
-        // The excerpt is ours to show. As YAML 1.2 has it, `n` and `on` are names and
-        // no booleans.
-        let options = serde_saphyr::options! {
-            with_snippet: false,
-            strict_booleans: true,
-            leading_zero_numbers_as_strings: true,
-            underscored_numbers_as_strings: true,
-        };
-        serde_saphyr::from_str_with_options(source, options).map_err(|error| explain(&error))
+        parse(source, EXAMPLE)
     }
+}
+
+/// Reads what is typed; `example` shows what it looks like, on a line.
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(
+    source: &str,
+    example: &'static str,
+) -> Result<T, Problem> {
+    // The excerpt is ours to show. As YAML 1.2 has it, `n` and `on` are names and
+    // no booleans.
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+    };
+    serde_saphyr::from_str_with_options(source, options).map_err(|error| explain(&error, example))
 }
 
 /// What a lab looks like, on a line.
 const EXAMPLE: &str = "a small lab: \
     {name: a, bridges: {br0: {}}, namespaces: {n0: {interfaces: {eth0: {bridge: br0, addresses: [10.0.0.1/24]}}}}}";
+
+/// What a rule of a policy does.
+const ACTIONS: &str = "write `allow`, `deny`, `reject`, `limit` or `log`";
 
 /// What the parser expected, in the words of a lab's author.
 fn describe(expected: &str) -> &'static str {
@@ -301,7 +316,7 @@ fn describe(expected: &str) -> &'static str {
     }
 }
 
-fn explain(error: &Error) -> Problem {
+fn explain(error: &Error, example: &str) -> Problem {
     let location = error.location().unwrap_or(Location::UNKNOWN);
     match error.without_snippet() {
         Error::SerdeUnknownField { field, expected, .. } => {
@@ -309,10 +324,11 @@ fn explain(error: &Error) -> Problem {
                 .help_if(nearest(field, expected.iter().copied()))
         }
         Error::SerdeMissingField { field, .. } => {
-            Problem::new(format!("the key `{field}` is missing"), location).help(EXAMPLE)
+            let help = if *field == "action" { ACTIONS } else { example };
+            Problem::new(format!("the key `{field}` is missing"), location).help(help)
         }
         Error::Eof { .. } => {
-            Problem::new("the file ends before the lab does".to_owned(), location).help(EXAMPLE)
+            Problem::new("the file ends too early".to_owned(), location).help(example)
         }
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
@@ -320,11 +336,11 @@ fn explain(error: &Error) -> Problem {
                 .label("this one is the second")
         }
         Error::Unexpected { expected, .. } => {
-            Problem::new(describe(expected).to_owned(), location).help(EXAMPLE)
+            Problem::new(describe(expected).to_owned(), location).help(example)
         }
         Error::MultipleDocuments { .. } => {
-            let title = "a second lab begins here".to_owned();
-            Problem::new(title, location).help("a file holds one lab: give this one its own")
+            let title = "a second document begins here".to_owned();
+            Problem::new(title, location).help("a file holds one: give this one its own")
         }
         Error::NullIntoString { .. } => Problem::new("the value is missing".to_owned(), location),
         other => {

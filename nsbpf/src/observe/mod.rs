@@ -7,6 +7,7 @@ pub mod fastpath;
 pub mod flows;
 pub mod matrix;
 pub mod pings;
+pub mod policy;
 pub mod reach;
 pub mod stats;
 pub mod topology;

@@ -1,6 +1,7 @@
 //! What the kernel should have for a lab.
 
 mod number;
+mod policy;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub flows: u32,
     /// Whether the programs log what they cannot count.
     pub log: bool,
+    /// What the policy was read from; `None` if the lab's own file says it.
+    pub rules_file: Option<String>,
 }
 
 /// Flows that there is room for if nobody says.
@@ -62,6 +65,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         lab,
         slot,
         bridges: lab.bridges.iter().map(|bridge| (&bridge.name, bridge)).collect(),
+        namespaces: lab.namespaces.iter().map(|it| (&it.name, it)).collect(),
         macs: lab.interfaces().filter_map(|(id, one)| Some((id, one.mac?))).collect(),
         links: HashMap::new(),
         objects: Objects::new(),
@@ -95,12 +99,16 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
         desired.settings_and_routes(namespace, state);
     }
     desired.uplink();
+    if lab.policy.is_some() && settings.ingress.is_none() {
+        return Err(PlanError::PolicyWithoutDatapath);
+    }
     if let Some(asked) = settings.asked() {
         let highest = ports.values().copied().max().map_or(0, u32::from);
         let mut port_capacity = (highest + 1).next_power_of_two().max(MIN_CAPACITY);
         if let Some(Object::Datapath(datapath)) = state.objects.get(&Key::Datapath) {
             port_capacity = port_capacity.max(datapath.port_capacity);
         }
+        let policy = desired.policy(&ports, settings, state)?;
         desired.add(Object::Datapath(Datapath {
             abi: ABI_VERSION,
             object: settings.object.clone(),
@@ -116,6 +124,7 @@ pub fn desired(lab: &Lab, settings: &Settings, state: &State) -> Result<Objects,
                 host_routes: asked.replays_routes_between_bridges(lab),
                 ..switches(lab)
             },
+            policy,
             settled: true,
         }));
         let by_xdp = asked.by_xdp(lab);
@@ -137,6 +146,7 @@ struct Desired<'a> {
     lab: &'a Lab,
     slot: Slot,
     bridges: HashMap<&'a InterfaceName, &'a lab::Bridge>,
+    namespaces: HashMap<&'a Name, &'a lab::Namespace>,
     /// Hardware addresses that the lab says.
     macs: HashMap<InterfaceId, [u8; 6]>,
     /// The link objects that interfaces are ends of.
@@ -320,8 +330,7 @@ impl Desired<'_> {
             lab::Guard::Addresses => {
                 // A reply to one of them may leave by another interface. The kernel gives
                 // it the link-local one.
-                let namespace = self.lab.namespaces.iter().find(|one| one.name == id.namespace);
-                let interfaces = namespace.into_iter().flat_map(|one| &one.interfaces);
+                let interfaces = self.namespace_of(id).into_iter().flat_map(|one| &one.interfaces);
                 let addresses = interfaces.flat_map(|one| &one.addresses).copied();
                 let addresses = addresses.chain([link_local(mac)]);
                 Guard::Addresses(addresses.map(|address| address.addr()).collect())
@@ -336,8 +345,18 @@ impl Desired<'_> {
             way,
             takes_xdp: place.filter(|_| takes_xdp),
             handed_over: false,
+            router: self.is_router(id),
             guard,
         }));
+    }
+
+    fn namespace_of(&self, id: &InterfaceId) -> Option<&lab::Namespace> {
+        self.namespaces.get(&id.namespace).copied()
+    }
+
+    /// Whether what comes from an interface may be of others than its namespace.
+    fn is_router(&self, id: &InterfaceId) -> bool {
+        self.namespace_of(id).is_some_and(lab::Namespace::forwards)
     }
 
     /// What an interface may leave to its driver where XDP is around.

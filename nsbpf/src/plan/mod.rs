@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 
 use crate::lab::{IPV6_MIN_MTU, InterfaceId, LinkId, Name};
+use crate::policy::PolicyError;
 use crate::state::{
     Address, Bridge, Datapath, End, Far, ForeignProgram, Hook, Key, NetnsProgress, Object, Objects,
     Owner, Place, Route, State, Stray, Veth,
@@ -130,6 +131,22 @@ pub enum PlanError {
     /// A namespace that the lab wires is nowhere.
     #[error("the namespace `{0}` was not looked for")]
     NotFound(Name),
+    /// A policy without programs.
+    #[error(
+        "the lab has a policy, and without programs nothing keeps it: leave out `--hook none`, or the policy"
+    )]
+    PolicyWithoutDatapath,
+    /// A policy without flows.
+    #[error(
+        "the lab has a policy, which needs to know which packets are replies, and `--flows 0` tracks no flows: leave one of both out"
+    )]
+    PolicyWithoutFlows,
+    /// A policy that nobody can tell packets by.
+    #[error("the policy cannot be compiled: {0}")]
+    Policy(PolicyError),
+    /// A policy that no maps have room for.
+    #[error("the policy is too large: its tables have {0} nodes, which is more than maps may have")]
+    PolicyTooLarge(usize),
     /// Every slot is in use.
     #[error("this host has {0} labs, and there is no room for another")]
     NoSlot(usize),
@@ -204,12 +221,15 @@ pub fn diff(wanted: &Objects, state: &State) -> Result<Vec<Step>, PlanError> {
             }
         }
     }
-    let reloaded = match (state.objects.get(&Key::Datapath), wanted.get(&Key::Datapath)) {
-        (Some(from), Some(to)) => from != to,
-        _ => false,
+    let (reloaded, rehoused) = match [&state.objects, wanted].map(|it| it.get(&Key::Datapath)) {
+        [Some(Object::Datapath(from)), Some(Object::Datapath(to))] => {
+            (from != to, from.policy != to.policy)
+        }
+        _ => (false, false),
     };
     for (key, object) in wanted {
         let renewed = (reloaded && matches!(object, Object::Hook(_)))
+            || (rehoused && matches!(object, Object::Policy(_)))
             || remade.iter().any(|remade| is_held_by(object, remade));
         match state.objects.get(key) {
             Some(from) if !gone.contains(key) => {
@@ -249,7 +269,7 @@ fn parents(object: &Object) -> Vec<Key> {
         Object::Stray(Stray { place: Place::Netns(name), .. }) => Some(Key::Netns(name.clone())),
         Object::Vlans(vlans) => Some(Key::Bridge(vlans.bridge.clone())),
         Object::Flood(flood) => Some(Key::Bridge(flood.bridge.clone())),
-        Object::Port(_) => Some(Key::Datapath),
+        Object::Port(_) | Object::Policy(_) => Some(Key::Datapath),
         _ => None,
     };
     link.into_iter().chain(other).collect()
@@ -320,6 +340,7 @@ fn alters(from: &Object, to: &Object) -> bool {
         | (Object::Vlans(_), Object::Vlans(_))
         | (Object::Offloads(_), Object::Offloads(_))
         | (Object::Flood(_), Object::Flood(_))
+        | (Object::Policy(_), Object::Policy(_))
         | (Object::Uplink(_), Object::Uplink(_)) => true,
         _ => false,
     }
@@ -338,6 +359,7 @@ fn keeps_maps(from: &Datapath, to: &Datapath) -> bool {
         flows,
         settled: _,
         switches: _,
+        policy: _,
     } = from;
     *abi == to.abi
         && *port_base == to.port_base

@@ -15,6 +15,7 @@ pub(crate) fn settings(ingress: IngressHook) -> Settings {
         fastpath: None,
         flows: 0,
         log: false,
+        rules_file: None,
     }
 }
 

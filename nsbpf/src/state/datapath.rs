@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use nsbpf_common::stats::Way;
 
-use super::{Device, Place};
+use super::{Device, Place, PolicyRoom};
 use crate::lab::InterfaceId;
 
 /// Where packets that come from an interface meet the datapath.
@@ -69,6 +69,9 @@ pub struct Datapath {
     /// What of the programs is on.
     #[serde(default)]
     pub switches: Switches,
+    /// What the maps of a policy have room for; `None` when there is no policy.
+    #[serde(default)]
+    pub policy: Option<PolicyRoom>,
     /// Whether nothing is left of a replacement of the programs that was cut short.
     #[serde(skip, default = "settled")]
     pub settled: bool,
@@ -117,6 +120,8 @@ pub struct Port {
     pub takes_xdp: Option<Place>,
     /// What it may claim, if it is guarded.
     pub guard: Option<Guard>,
+    /// Whether its namespace forwards what others sent.
+    pub router: bool,
     /// Whether its packets meet the datapath at two hooks, one of which takes over from
     /// the other. Never wanted: what is left over of a change that was cut short.
     pub handed_over: bool,

@@ -97,6 +97,7 @@ pub(crate) fn settings(ingress: IngressHook) -> Settings {
         fastpath: None,
         flows: DEFAULT_FLOWS,
         log: false,
+        rules_file: None,
     }
 }
 

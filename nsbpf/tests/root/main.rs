@@ -38,6 +38,7 @@ mod language;
 mod leaks;
 mod log;
 mod offloads;
+mod policy;
 mod programs;
 mod random;
 mod ready;
@@ -86,6 +87,7 @@ fn main() {
         foreign::TESTS,
         log::TESTS,
         offloads::TESTS,
+        policy::TESTS,
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,

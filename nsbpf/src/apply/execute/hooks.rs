@@ -18,6 +18,7 @@
 
 use std::collections::HashSet;
 
+use super::policy::PolicySwap;
 use super::requests::Requests;
 use super::{Executor, failed, gone_is_fine, impossible};
 use crate::apply::{ApplyError, Cause};
@@ -82,17 +83,23 @@ impl Executor<'_> {
 
     /// Makes programs that were loaded to take the place of others the lab's, or lets
     /// go of them: the others go back to their hooks then.
-    pub(super) fn conclude(mut self, done: Result<(), ApplyError>) -> Result<(), ApplyError> {
-        let Some(programs) = self.programs.as_mut() else { return done };
+    pub(super) fn conclude(
+        mut self,
+        done: Result<(), ApplyError>,
+    ) -> Result<Option<PolicySwap>, ApplyError> {
+        let done = done.and_then(|()| self.carry_counters());
+        let swap = self.swap.take();
+        let Some(programs) = self.programs.as_mut() else { return done.map(|()| swap) };
         let concluded = match &done {
             Ok(()) => programs.commit(self.store).and_then(|()| programs.prune_links(self.store)),
             Err(_) => datapath::discard_staged(self.store),
         };
-        done.and(concluded.map_err(|error| ApplyError::Step {
+        let concluded = concluded.map_err(|error| ApplyError::Step {
             verb: "change",
             key: Key::Datapath,
             source: Box::new(error.into()),
-        }))
+        });
+        done.and(concluded).map(|()| swap)
     }
 
     /// Tells the loaded programs of a port. Who had its number before may have been

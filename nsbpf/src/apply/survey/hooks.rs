@@ -6,12 +6,12 @@ use nsbpf_common::port::Slot;
 use super::links::Known;
 use super::{Survey, failed, insert};
 use crate::apply::{ApplyError, Cause};
-use crate::datapath::{self, DatapathError, Ports, ProgramIds};
+use crate::datapath::{self, DatapathError, InForce, Ports, ProgramIds};
 use crate::lab::LinkId;
 use crate::net::filter::{self, TcHook};
 use crate::net::{NetNs, Netlink};
 use crate::state::{
-    Attach, Datapath, Device, ForeignProgram, Hook, HookPoint, Object, Place, Port, State,
+    Attach, Datapath, Device, ForeignProgram, Hook, HookPoint, Object, Place, Policy, Port, State,
 };
 use crate::store::Store;
 
@@ -33,6 +33,10 @@ pub(super) fn look(
             let ports = ports(store, &datapath, place);
             for port in ports.map_err(failed("the ports of the datapath"))? {
                 insert(&mut survey.state.objects, Object::Port(port));
+            }
+            let policy = policy(store, &datapath).map_err(failed("the policy"))?;
+            if let Some(policy) = policy {
+                insert(&mut survey.state.objects, Object::Policy(policy));
             }
             insert(&mut survey.state.objects, Object::Datapath(datapath));
             ids
@@ -69,6 +73,23 @@ fn ports(
         Err(_) if !datapath.settled => Ok(Vec::new()),
         ports => ports,
     }
+}
+
+/// What is in force. One that was to take its place is written down already: until it is
+/// in force, or was given up, limits may be its own.
+fn policy(store: &Store, datapath: &Datapath) -> Result<Option<Policy>, Cause> {
+    if datapath.abi != ABI_VERSION {
+        return Ok(None);
+    }
+    let in_force = match datapath::in_force(store, datapath) {
+        Err(_) if !datapath.settled => None,
+        in_force => in_force?,
+    };
+    let Some(InForce { generation, digest }) = in_force else { return Ok(None) };
+    let generations = store.policy_generations()?;
+    // Without a file nobody knows which rule has which counters.
+    let settled = generations.first() == Some(&generation);
+    Ok(Some(Policy { digest, settled, source: None }))
 }
 
 /// What it takes to look at a device.

@@ -33,6 +33,8 @@ macro_rules! kind {
     };
 }
 
+pub(super) use kind;
+
 // Names may be written as numbers: a YAML parser that knows no schema takes `1` for
 // one.
 kind!(

@@ -66,6 +66,7 @@ fn settings() -> Settings {
         fastpath: None,
         flows: 0,
         log: false,
+        rules_file: None,
     }
 }
 

@@ -31,13 +31,13 @@ const PROTOCOLS: [(&str, u8); 14] = [
 ];
 
 /// What a protocol is called: a number where it has no name here.
-pub(super) fn protocol_name(number: u8) -> String {
+pub(in crate::observe) fn protocol_name(number: u8) -> String {
     let named = PROTOCOLS.iter().find(|(_, its_number)| *its_number == number);
     named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
 }
 
 /// Whether its packets have ports.
-pub(super) fn has_ports(protocol: u8) -> bool {
+pub(in crate::observe) fn has_ports(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP | SCTP)
 }
 

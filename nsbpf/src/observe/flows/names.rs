@@ -13,7 +13,7 @@ use crate::observe::stats::ports_of;
 use crate::state::{Far, Object, Place, State};
 
 /// Numbers and addresses of a lab, with the names that these have.
-pub(super) struct Names {
+pub(in crate::observe) struct Names {
     ports: HashMap<u16, InterfaceId>,
     domains: HashMap<u16, String>,
     owners: HashMap<IpAddr, Vec<Owner>>,
@@ -40,7 +40,7 @@ pub(super) struct End<'a> {
 }
 
 impl Names {
-    pub(super) fn new(state: &State) -> Self {
+    pub(in crate::observe) fn new(state: &State) -> Self {
         let ports: HashMap<u16, InterfaceId> =
             ports_of(state).map(|(id, number)| (number, id.clone())).collect();
         let mut domains = HashMap::new();
@@ -104,6 +104,16 @@ impl Names {
         });
         let [one, two] = key.ips().map(|ip| self.owner(ip, key.domain()));
         [End { via: one_via, ..End::from(one) }, End { via: two_via, ..End::from(two) }]
+    }
+
+    /// The interface of a port.
+    pub(in crate::observe) fn port(&self, number: u16) -> Option<&InterfaceId> {
+        self.ports.get(&number)
+    }
+
+    /// The link that has that address.
+    pub(in crate::observe) fn owner_of(&self, ip: IpAddr, domain: u16) -> Option<&LinkId> {
+        self.owner(ip, domain).map(|owner| &owner.link)
     }
 
     /// Who has that address: in the domain itself, or else in all of the lab.
