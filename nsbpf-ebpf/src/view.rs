@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, xdp_md};
 use aya_ebpf::helpers::{
     bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head,
@@ -456,8 +456,9 @@ impl Forward for XdpPacket {
 
     #[inline(always)]
     fn answer(&self, port: u16, _way: Back, _to: u16) -> Option<u16> {
-        // What goes back has to be taken at the other end.
-        let is_taken = DEVICES.get(port.into()).is_some();
+        // By a redirect: after XDP_TX the other end is woken only where it has a program of
+        // XDP itself (`veth_xdp_flush`, Linux 6.18).
+        let is_taken = DEVICES.redirect(port.into(), XDP_DROP.into()).is_ok();
         let mut bytes = 0;
         if is_taken && find_answer_xdp(self.frame) != 0 {
             complete_answer();

@@ -1,6 +1,6 @@
 //! XDP of the device behind an interface, in place of tc ingress.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
@@ -14,5 +14,5 @@ use crate::view::XdpPacket;
 pub fn xdp_ingress(context: XdpContext) -> u32 {
     let packet = XdpPacket::new(&context);
     let outcome = pipeline::ingress(&packet, packet.ifindex());
-    answer(&context, packet.ifindex(), outcome, [XDP_PASS, XDP_DROP, XDP_REDIRECT, XDP_TX])
+    answer(&context, packet.ifindex(), outcome, [XDP_PASS, XDP_DROP, XDP_REDIRECT, XDP_REDIRECT])
 }
