@@ -263,12 +263,8 @@ fn guards(program: &str) -> Result<(), Failed> {
         }
     }
     // Each outcome was met.
-    const SPOOFED: [Reason; 4] = [
-        Reason::SpoofedMac,
-        Reason::SpoofedAddress,
-        Reason::SpoofedArp,
-        Reason::SpoofedNeighbour,
-    ];
+    const SPOOFED: [Reason; 4] =
+        [Reason::SpoofedMac, Reason::SpoofedAddress, Reason::SpoofedArp, Reason::SpoofedNeighbour];
     assert!(judged.contains_key(&None));
     assert!(SPOOFED.iter().all(|reason| judged.contains_key(&Some(reason.name()))), "{judged:?}");
     assert_eq!(judged.len(), 1 + SPOOFED.len(), "{judged:?}");
