@@ -20,6 +20,7 @@ mod matrix;
 mod no_lab;
 mod output;
 mod plan;
+mod policy;
 mod privilege;
 mod progress;
 mod quantity;
@@ -78,6 +79,7 @@ enum Verb {
     /// Show who talks with whom: connections, and what is like them
     Flows(flows::Flows),
     Fastpath(fastpath::FastPath),
+    Policy(policy::Policy),
     Log(log::Log),
     /// Draw a lab as a graph
     Graph(graph::Graph),
@@ -127,6 +129,7 @@ pub fn main() -> ExitCode {
         Verb::Matrix(matrix) => matrix.run(),
         Verb::Flows(flows) => flows.run(),
         Verb::Fastpath(fastpath) => fastpath.run(),
+        Verb::Policy(policy) => policy.run(),
         Verb::Log(log) => log.run(),
         Verb::Graph(graph) => graph.run(),
         Verb::Check(check) => check.run(),

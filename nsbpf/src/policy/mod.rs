@@ -7,6 +7,8 @@
 //! tree.rs       how such a tree is made
 //! shadow.rs     rules that no packet reaches
 //! linear.rs     what one rule asks of a packet, one thing after the other
+//! subject.rs    from a frame to what it is judged by
+//! verdict.rs    what is decided on a packet
 //! ```
 
 mod compiled;
@@ -14,7 +16,9 @@ mod ends;
 mod expand;
 mod linear;
 mod shadow;
+pub mod subject;
 mod tree;
+mod verdict;
 
 pub use compiled::{Compiled, Kind, Ranked};
 pub use ends::{End, Ends};
@@ -22,6 +26,7 @@ pub use expand::{MAX_CONDITIONS, PolicyError, Ruleset, compile};
 pub use linear::{Answer, Looked};
 pub use shadow::Shadowed;
 pub use tree::TooComplex;
+pub use verdict::{By, Judged};
 
 #[cfg(test)]
 mod tests;

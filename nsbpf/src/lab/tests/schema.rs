@@ -10,12 +10,14 @@ use crate::lab::*;
 const REFERENCE: &str = include_str!("../../../../docs/lab-reference.md");
 
 /// Sections of the reference, and what the schema calls what they describe.
-const SECTIONS: [(&str, &str); 6] = [
+const SECTIONS: [(&str, &str); 8] = [
     ("The lab", ""),
     ("Bridges", "Bridge"),
     ("Namespaces", "Namespace"),
     ("Routes", "Route"),
     ("Interfaces", "Interface"),
+    ("Policy", "Policy"),
+    ("Rules", "Rule"),
     ("Expectations", "Expectation"),
 ];
 
