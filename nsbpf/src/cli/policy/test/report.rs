@@ -170,7 +170,7 @@ impl Report {
         let _ = match (self.judged, self.verdict == Action::Limit.name()) {
             ("flow", _) => writeln!(text, "decided once for all packets of the flow"),
             (_, true) => writeln!(text, "decided for each packet: it counts against the limit"),
-            _ => writeln!(text, "decided for each packet: those of a flow may differ"),
+            _ => writeln!(text, "decided for each packet"),
         };
         for NearReport { rule: RuleReport { number, name, .. }, but } in &self.near {
             let Answer { key, asked, has, .. } = but;
