@@ -6,7 +6,7 @@ mod places;
 mod report;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -120,7 +120,7 @@ fn read(frame: &[u8], packet: &Packet, places: &Places) -> anyhow::Result<(Kind,
 
 /// A line for each packet of a capture, and how many there were of what.
 fn all_of(
-    file: &PathBuf,
+    file: &Path,
     packet: &Packet,
     places: &Places,
     tested: &Tested<'_>,

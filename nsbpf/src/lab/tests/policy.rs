@@ -125,7 +125,6 @@ fn limits_have_a_burst() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn mistakes_are_named_at_their_place() {
     for (asks, message) in [
         ("from: wep", "1:17: there is no namespace, group or set `wep`; did you mean `web`?"),
