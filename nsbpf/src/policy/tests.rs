@@ -104,7 +104,7 @@ fn rule() -> impl Strategy<Value = String> {
         key("source_mac", &["'02:00:00:00:00:01'"], rare),
         key("destination_mac", &["['ff:ff:ff:ff:ff:ff', '02:00:00:00:00:01']"], rare),
         key("ethertype", &["arp", "any", "ipv4", "[ipv6, 0x88cc]", "[arp, ipv4]"], 0.15),
-        key("fragment", &["true", "false", "first", "later"], rare),
+        key("fragment", &["true", "false"], rare),
     ];
     let action = select(&["allow", "deny", "reject", "log"][..]);
     (keys, action).prop_map(|(keys, action)| format!("{{ {}action: {action} }}", keys.concat()))

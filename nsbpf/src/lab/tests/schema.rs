@@ -188,7 +188,7 @@ fn the_schema_takes_what_the_parser_takes() {
             "rules: [{ proto: icmp, icmp: [8, 3/1, redirect], action: deny }, { icmp: echo-reply, action: deny }]",
         ),
         policy(
-            "rules: [{ dscp: [ef, 63], vlan: [none, 1-9], fragment: first, action: deny, name: }]",
+            "rules: [{ dscp: [ef, 63], vlan: [none, 1-9], fragment: true, action: deny, name: }]",
         ),
         policy(
             "rules: [{ ethertype: [0x0806, arp, 34525], source_mac: '03:00:00:00:00:01', fragment: , action: deny }]",

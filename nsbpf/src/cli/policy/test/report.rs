@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use nsbpf_common::policy::{Action, Subject};
+use nsbpf_common::packet::Fragment;
+use nsbpf_common::policy::{Action, Subject, field};
 use serde::Serialize;
 
 use crate::lab::Policy;
 use crate::policy::{Answer, By, Ends, Judged, Kind, Looked, Ruleset};
 
+/// The value of [`field::FRAGMENT`] in a later fragment.
+const LATER: u64 = Fragment::Later as u64;
 /// Rules before the one that decides that are looked at for whether they came near.
 const LOOKED_AT: usize = 1000;
 /// Of those that came near, so many are told.
@@ -39,7 +42,8 @@ pub(super) struct Report {
     rule: Option<RuleReport>,
     /// What it asks.
     why: Vec<Answer>,
-    /// `flow` if it is decided once for all packets of a flow, `packet` if for each.
+    /// `flow` if it is decided once for all packets of a flow, `packet` if for each, `head` if
+    /// what is decided on the first fragment of the packet holds.
     judged: &'static str,
     /// Rules before it that all but one thing speaks for.
     near: Vec<NearReport>,
@@ -93,7 +97,11 @@ impl Tested<'_> {
             by: by_name,
             rule: rule.and_then(|place| self.rule(place)),
             why: asked.map(|asked| looked.answers(asked)).unwrap_or_default(),
-            judged: if by_packet { "packet" } else { "flow" },
+            judged: match (subject.field(field::FRAGMENT), by_packet) {
+                (LATER, _) => "head",
+                (_, true) => "packet",
+                (_, false) => "flow",
+            },
             near: self.near(&looked, before),
             shadowed: self.shadowed(rule),
         }
@@ -168,6 +176,10 @@ impl Report {
             let _ = writeln!(text, "{}", table.trim_fmt());
         }
         let _ = match (self.judged, self.verdict == Action::Limit.name()) {
+            ("head", _) => writeln!(
+                text,
+                "a later fragment: what is decided on the first one of its packet holds for it"
+            ),
             ("flow", _) => writeln!(text, "decided once for all packets of the flow"),
             (_, true) => writeln!(text, "decided for each packet: it counts against the limit"),
             _ => writeln!(text, "decided for each packet"),
