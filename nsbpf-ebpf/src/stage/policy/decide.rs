@@ -91,7 +91,8 @@ fn decide(
         && let asked = asked(seen, flow, subject, generation)
         && is_allowed(asked)
     {
-        return (Decision::new(Action::Allow, false, asked.slot()), true);
+        // An echo request that the same end sends is of the same flow, and is no reply.
+        return (Decision::new(Action::Allow, false, asked.slot()), !key.is_icmp());
     }
     if is_tracking && let Some(about) = related(seen, subject, generation, now_ns) {
         // Others of its flow may be about something else.
