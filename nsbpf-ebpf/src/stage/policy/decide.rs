@@ -110,7 +110,9 @@ fn decide(
         && is_allowed(asked)
     {
         let decision = Decision::new(Action::Allow, false, asked.slot());
-        return Decided { decision, holds: Holds::ForReplies };
+        // An echo request that the same end sends is of the same flow, and is no reply.
+        let holds = if key.is_icmp() { Holds::Once } else { Holds::ForReplies };
+        return Decided { decision, holds };
     }
     if is_tracking && about & FOUND != 0 {
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is the decision")]
