@@ -3,11 +3,17 @@
 
 mod arena;
 mod connections;
+mod counted;
+mod crossings;
+mod ends;
+mod evicted;
 mod fragments;
 mod matches;
 mod packet;
 mod sockets;
+mod swapped;
 
+use nsbpf::state::IngressHook;
 use nsbpf_common::stats::Way;
 
 use crate::Test;
@@ -30,4 +36,38 @@ pub(crate) const TESTS: &[Test] = &[
     ("policy_ends::fragments_by_the_bridge", || fragments::followed(Way::Bridge)),
     ("policy_ends::fragments_by_redirect", || fragments::followed(Way::Redirect)),
     ("policy_ends::fragments_by_xdp", || fragments::followed(Way::Xdp)),
+    ("policy_ends::from_by_the_bridge", || ends::by_port(Way::Bridge)),
+    ("policy_ends::from_by_peer", || ends::by_port(Way::Peer)),
+    ("policy_ends::from_by_xdp", || ends::by_port(Way::Xdp)),
+    ("policy_ends::neighbours_under_tc", || ends::neighbours(Way::Redirect)),
+    ("policy_ends::neighbours_under_xdp", || ends::neighbours(Way::Xdp)),
+    ("policy_ends::through_a_router_by_bridges", || crossings::through_a_router(Way::Bridge)),
+    ("policy_ends::through_a_router_by_redirect", || crossings::through_a_router(Way::Redirect)),
+    ("policy_ends::through_a_router_by_peer", || crossings::through_a_router(Way::Peer)),
+    ("policy_ends::through_a_router_by_xdp", || crossings::through_a_router(Way::Xdp)),
+    ("policy_ends::through_the_host_by_bridges", || crossings::through_the_host(Way::Bridge)),
+    ("policy_ends::through_the_host_by_redirect", || crossings::through_the_host(Way::Redirect)),
+    ("policy_ends::through_the_host_by_peer", || crossings::through_the_host(Way::Peer)),
+    ("policy_ends::through_the_host_by_xdp", || crossings::through_the_host(Way::Xdp)),
+    ("policy_ends::without_a_bridge_under_tc", || crossings::without_a_bridge(IngressHook::Tc)),
+    ("policy_ends::without_a_bridge_under_xdp", || crossings::without_a_bridge(IngressHook::Xdp)),
+    ("policy_ends::from_outside_by_bridges", || crossings::from_outside(Way::Bridge)),
+    ("policy_ends::from_outside_by_redirect", || crossings::from_outside(Way::Redirect)),
+    ("policy_ends::from_outside_by_peer", || crossings::from_outside(Way::Peer)),
+    ("policy_ends::from_outside_by_xdp", || crossings::from_outside(Way::Xdp)),
+    ("policy_ends::picked_up_by_the_bridge", || evicted::picked_up(Way::Bridge)),
+    ("policy_ends::picked_up_by_xdp", || evicted::picked_up(Way::Xdp)),
+    ("policy_ends::a_flood_ends_no_connection_by_the_bridge", || evicted::flooded(Way::Bridge)),
+    ("policy_ends::a_flood_ends_no_connection_by_xdp", || evicted::flooded(Way::Xdp)),
+    ("policy_ends::swapped_at_once_by_the_bridge", || swapped::at_once(Way::Bridge)),
+    ("policy_ends::swapped_at_once_by_redirect", || swapped::at_once(Way::Redirect)),
+    ("policy_ends::swapped_at_once_by_xdp", || swapped::at_once(Way::Xdp)),
+    ("policy_ends::one_policy_or_the_other", || swapped::one_or_the_other(Way::Redirect)),
+    ("policy_ends::swapped_under_a_flood_by_the_bridge", || swapped::under_a_flood(Way::Bridge)),
+    ("policy_ends::swapped_under_a_flood_by_peer", || swapped::under_a_flood(Way::Peer)),
+    ("policy_ends::swapped_under_a_flood_by_xdp", || swapped::under_a_flood(Way::Xdp)),
+    ("policy_ends::counted_exactly_by_the_bridge", || counted::by_way(Way::Bridge)),
+    ("policy_ends::counted_exactly_by_redirect", || counted::by_way(Way::Redirect)),
+    ("policy_ends::counted_exactly_by_peer", || counted::by_way(Way::Peer)),
+    ("policy_ends::counted_exactly_by_xdp", || counted::by_way(Way::Xdp)),
 ];

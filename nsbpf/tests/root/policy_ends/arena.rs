@@ -192,14 +192,6 @@ impl Arena {
         self.kept.borrow().get(to).is_some_and(|all| all.iter().any(|frame| has(frame, &token)))
     }
 
-    /// All that was heard at an interface.
-    pub(super) fn heard(&self, at: &str) -> Vec<Vec<u8>> {
-        let mut kept = self.kept.borrow_mut();
-        let frames = kept.entry(at.to_owned()).or_default();
-        self.taps[at].heard(frames);
-        std::mem::take(frames)
-    }
-
     /// Waits until all that was sent from one to the other is there: a frame behind it is.
     #[track_caller]
     pub(super) fn follow(&self, from: &str, to: &str) {

@@ -9,7 +9,7 @@ use nsbpf_common::stats::Way;
 use nsbpf_common::verdict::Reason;
 
 use super::arena::Arena;
-use super::connections::{A, B, C, Ends};
+use super::connections::{B, C, Ends};
 use super::packet::{Packet, Part};
 use super::sockets::{FAMILIES, address};
 use crate::world::{netns, udp};

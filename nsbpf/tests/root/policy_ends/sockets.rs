@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nsbpf::net::NetNs;
+use nsbpf::plan::Settings;
 use nsbpf_common::stats::Way;
 use nsbpf_common::verdict::Reason;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::arena::Arena;
+use super::arena::{Arena, LAB, by};
 use crate::world::{answers, netns, udp};
 
 /// For what has to happen.
@@ -60,7 +61,12 @@ const RULES: [&str; 9] = [
 ];
 
 pub(super) fn actions(way: Way) -> Result<(), Failed> {
-    let arena = Arena::new(way);
+    actions_with(&by(way))
+}
+
+/// Likewise, with other settings.
+pub(super) fn actions_with(settings: &Settings) -> Result<(), Failed> {
+    let arena = Arena::with(LAB, settings);
     arena.set("default: deny", &RULES);
     let [a, b] = ["a", "b"].map(netns);
     for [at_a, at_b, at_c] in FAMILIES {
