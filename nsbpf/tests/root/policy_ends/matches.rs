@@ -196,6 +196,7 @@ fn cases(packet: &Packet) -> Vec<Case> {
     let base = if packet.is_v4() { 100 } else { 200 };
     case("fragment: true", parts(base).to_vec(), vec![packet.clone()]);
     case("fragment: false, proto: udp", vec![packet.clone()], parts(base + 1).to_vec());
+    case("fragment: true, ports: 2000", vec![parts(base + 2)[0].clone()], vec![udp(2000)]);
     case(
         "ports: 2000",
         [&parts(base + 3)[..], &[packet.clone()]].concat(),
