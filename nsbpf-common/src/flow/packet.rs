@@ -63,7 +63,14 @@ impl FlowPacket {
         self.tcp_flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) == 0
     }
 
-    /// Whether it is that, and all of a packet: others follow what became of a fragment.
+    /// Whether it is a part of a packet only.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_fragment(&self) -> bool {
+        self.is_fragment != 0
+    }
+
+    /// Whether it is plain, and all of a packet: others follow what became of a fragment.
     #[inline(always)]
     #[must_use]
     pub const fn is_plain_and_whole(&self) -> bool {

@@ -201,7 +201,12 @@ fn passes_unjudged(packet: &impl Packet, seen: &Seen, head: &PolicyHead) -> bool
     const ICMPV6: usize = Class::Ipv6Icmp as usize;
     match seen.class() {
         ARP => !head.is_about_arp(),
-        ICMPV6 => !head.is_about_discovery() && seen.is_neighbour_discovery(packet),
+        // Hosts take none in fragments (RFC 6980).
+        ICMPV6 => {
+            !head.is_about_discovery()
+                && !seen.flow.is_fragment()
+                && seen.is_neighbour_discovery(packet)
+        }
         _ => false,
     }
 }
