@@ -5,6 +5,7 @@ mod arena;
 mod connections;
 mod counted;
 mod crossings;
+mod differential;
 mod ends;
 mod evicted;
 mod fragments;
@@ -70,4 +71,5 @@ pub(crate) const TESTS: &[Test] = &[
     ("policy_ends::counted_exactly_by_redirect", || counted::by_way(Way::Redirect)),
     ("policy_ends::counted_exactly_by_peer", || counted::by_way(Way::Peer)),
     ("policy_ends::counted_exactly_by_xdp", || counted::by_way(Way::Xdp)),
+    ("policy_ends::the_kernel_decides_as_reading_does", differential::agrees),
 ];

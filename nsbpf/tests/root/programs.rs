@@ -52,7 +52,7 @@ const PORTS: u16 = 2;
 /// Flows, paths and stations that they have room for.
 const FLOWS: u32 = 1 << 10;
 /// Where fields of the kernel's structures are.
-const KERNEL_OFFSETS: [&str; 9] = [
+pub(crate) const KERNEL_OFFSETS: [&str; 9] = [
     "NFCT_OFFSET",
     "DEV_OFFSET",
     "QDISC_OFFSET",

@@ -47,7 +47,7 @@ pub(super) struct Packet {
     pub(super) sequence: [u32; 2],
     /// What ICMP errors are about.
     pub(super) about: Vec<u8>,
-    /// IPv6 extension headers of destination options.
+    /// IPv6 extension headers of destination options, or words of IPv4 options.
     pub(super) options: usize,
 }
 
@@ -152,13 +152,15 @@ impl Packet {
         match (self.from, self.to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let place = start / 8 | if more { 0x2000 } else { 0 };
-                let length = 20 + carried.len() as u16;
-                let mut header = vec![0x45, self.dscp << 2];
+                let words = self.options as u8;
+                let length = 20 + 4 * u16::from(words) + carried.len() as u16;
+                let mut header = vec![0x45 + words, self.dscp << 2];
                 header.extend(length.to_be_bytes());
                 header.extend((self.id as u16).to_be_bytes());
                 header.extend(place.to_be_bytes());
                 header.extend([64, self.protocol, 0, 0]);
                 header.extend([from.octets(), to.octets()].concat());
+                header.extend([1, 1, 1, 1].repeat(self.options));
                 let sum = checksum(&[&header]);
                 header[10..12].copy_from_slice(&sum.to_be_bytes());
                 frame.extend([8, 0]);
