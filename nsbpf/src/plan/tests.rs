@@ -304,6 +304,29 @@ fn offloads_are_off_where_xdp_is_around() {
     }
 }
 
+/// What XDP tells the senders of rejected packets reaches them.
+#[test]
+fn who_rejects_under_xdp_can_answer() {
+    for (ingress, action, answers) in [
+        (IngressHook::Tc, "reject", false),
+        (IngressHook::Xdp, "deny", false),
+        (IngressHook::Xdp, "reject", true),
+        (IngressHook::XdpGeneric, "reject", true),
+    ] {
+        let source = format!("{QUICKSTART}policy: {{ rules: [{{ action: {action} }}] }}\n");
+        let lab = Lab::parse(&source, "lab.yaml").unwrap();
+        let settings = Settings { flows: 1 << 10, ..settings(ingress) };
+        let wanted = desired(&lab, &settings, &State::default()).unwrap();
+        let ports = || {
+            wanted.values().filter_map(|object| match object {
+                Object::Port(port) => Some(port.takes_xdp.is_some()),
+                _ => None,
+            })
+        };
+        assert!(ports().count() > 0 && ports().all(|takes| takes == answers), "{ingress:?}");
+    }
+}
+
 #[test]
 fn it_is_said_when_offloads_go_and_when_they_are_back() {
     let all = format!("{QUICKSTART}fastpath: xdp\n");

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use nsbpf_common::stats::Way;
 
 use super::Settings;
-use crate::lab::{Attachment, Bridge, Interface, InterfaceName, Lab, Name, Namespace};
+use crate::lab::policy::RuleAction;
+use crate::lab::{Attachment, Bridge, Interface, InterfaceName, Lab, Name, Namespace, Policy};
 use crate::state::{FilterChain, IngressHook, State};
 
 /// What is asked for: where packets meet the datapath, and how they travel where the
@@ -23,6 +24,8 @@ impl Asked {
     pub(super) fn way(self, lab: &Lab, interface: &Interface) -> (Way, IngressHook) {
         let Self { hook, fastpath } = self;
         if matches!(interface.attachment, Attachment::Peer(_)) {
+            // What XDP of the one end sends back meets XDP of the other end.
+            let hook = if self.answers_by_xdp(lab) { IngressHook::Tc } else { hook };
             return (Way::Bridge, hook);
         }
         let default = if hook == IngressHook::Tc { Way::Peer } else { Way::Bridge };
@@ -75,9 +78,22 @@ impl Asked {
         if hooks.is_empty() { BTreeSet::from([self.hook]) } else { hooks }
     }
 
-    /// Bridges on which XDP sends frames to ports.
+    /// Whether XDP is asked for where senders are told that their packets are rejected.
+    fn answers_by_xdp(self, lab: &Lab) -> bool {
+        let rejects = |policy: &Policy| {
+            policy.rules.iter().any(|rule| matches!(rule.action, RuleAction::Reject))
+        };
+        self.hook != IngressHook::Tc && lab.policy.as_ref().is_some_and(rejects)
+    }
+
+    /// Bridges on which XDP sends frames to ports: to where they go, or back to where they
+    /// came from.
     pub(super) fn by_xdp(self, lab: &Lab) -> BTreeSet<&InterfaceName> {
-        let sends = |one: &&Interface| self.way(lab, one).0 == Way::Xdp;
+        let answers = self.answers_by_xdp(lab);
+        let sends = |one: &&Interface| {
+            let (way, hook) = self.way(lab, one);
+            way == Way::Xdp || answers && hook != IngressHook::Tc
+        };
         lab.interfaces().map(|(_, one)| one).filter(sends).filter_map(Interface::bridge).collect()
     }
 }
