@@ -9,15 +9,19 @@ mod differential;
 mod ends;
 mod evicted;
 mod fragments;
+mod hidden;
 mod matches;
 mod packet;
 mod sockets;
 mod swapped;
 
+use libtest_mimic::Failed;
+use nsbpf::plan::Settings;
 use nsbpf::state::IngressHook;
 use nsbpf_common::stats::Way;
 
 use crate::Test;
+use crate::engine::settings;
 
 pub(crate) const TESTS: &[Test] = &[
     ("policy_ends::every_match_by_the_bridge", || matches::all(Way::Bridge)),
@@ -28,6 +32,13 @@ pub(crate) const TESTS: &[Test] = &[
     ("policy_ends::every_action_by_redirect", || sockets::actions(Way::Redirect)),
     ("policy_ends::every_action_by_peer", || sockets::actions(Way::Peer)),
     ("policy_ends::every_action_by_xdp", || sockets::actions(Way::Xdp)),
+    ("policy_ends::every_action_under_xdp", || actions_under(IngressHook::Xdp, None)),
+    ("policy_ends::every_action_under_xdp_by_the_bridge", || {
+        actions_under(IngressHook::Xdp, Some(Way::Bridge))
+    }),
+    ("policy_ends::every_action_under_generic_xdp", || {
+        actions_under(IngressHook::XdpGeneric, None)
+    }),
     ("policy_ends::limits_by_the_bridge", || sockets::limits(Way::Bridge)),
     ("policy_ends::limits_by_peer", || sockets::limits(Way::Peer)),
     ("policy_ends::limits_by_xdp", || sockets::limits(Way::Xdp)),
@@ -72,4 +83,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("policy_ends::counted_exactly_by_peer", || counted::by_way(Way::Peer)),
     ("policy_ends::counted_exactly_by_xdp", || counted::by_way(Way::Xdp)),
     ("policy_ends::the_kernel_decides_as_reading_does", differential::agrees),
+    ("policy_ends::nothing_hides_under_tc", || hidden::seen(Way::Redirect)),
+    ("policy_ends::nothing_hides_under_xdp", || hidden::seen(Way::Xdp)),
 ];
+
+fn actions_under(hook: IngressHook, fastpath: Option<Way>) -> Result<(), Failed> {
+    sockets::actions_with(&Settings { fastpath, ..settings(hook) })
+}
