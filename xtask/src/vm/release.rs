@@ -3,11 +3,8 @@
 use anyhow::{Result, bail};
 
 /// The suites whose newest kernel has that version; others are in the last one.
-const SUITES: [(&str, &str); 3] = [
-    ("6.1", "bookworm-security"),
-    ("6.12", "trixie"),
-    ("", "trixie-backports"),
-];
+const SUITES: [(&str, &str); 3] =
+    [("6.1", "bookworm-security"), ("6.12", "trixie"), ("", "trixie-backports")];
 
 /// A kernel that can be asked for.
 #[derive(Debug, PartialEq, Eq)]
