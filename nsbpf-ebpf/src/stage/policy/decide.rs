@@ -9,7 +9,7 @@ use nsbpf_common::policy::{Action, Decision, Judgement, PolicyHead, Subject, fie
 use nsbpf_common::sight::Seen;
 
 use super::classify::classify;
-use super::{End, Holds, Outcome, head, kind, limit, seen, sender};
+use super::{End, Holds, Outcome, head, kind, limit, seen, sender, subject};
 use crate::maps::{RELATED_FLOWS, SUBJECTS};
 use crate::stage::{clock, flow};
 
@@ -197,13 +197,6 @@ fn related(generation: u64) -> Option<Decision> {
         decision
     };
     is_allowed(decision).then_some(decision)
-}
-
-#[inline(always)]
-fn subject() -> Option<&'static mut Subject> {
-    let subject = SUBJECTS.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own, and the packet's own.
-    Some(unsafe { &mut *subject })
 }
 
 /// Keeps what is in the place of the packet at hand, which is about to be another one.
