@@ -42,11 +42,12 @@ pub fn track(seen: &Seen, port: u16) {
 }
 
 /// Counts a packet that came in by a port in its flow, if that is one whose packets just go
-/// on: what was decided about them in this generation of the policy.
+/// on: what was decided about them in this generation of the policy. Fragments are looked at
+/// one by one, because others follow the first one of a packet.
 #[inline(always)]
 pub fn track_judged(seen: &Seen, port: u16, generation: u64) -> Option<Judgement> {
     let Seen { flow: packet, weight, .. } = seen;
-    if !packet.has_flow() || !packet.is_plain() {
+    if !packet.has_flow() || !packet.is_plain_and_whole() {
         return None;
     }
     let number = recent_number(&packet.key);
