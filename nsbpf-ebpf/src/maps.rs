@@ -201,6 +201,11 @@ pub static TRACK_FLOWS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static POLICY: Global<u8> = Global::new(0);
 
+/// What tells answers to rejected packets from packets that namespaces send: the loader
+/// makes it up.
+#[unsafe(no_mangle)]
+pub static ANSWER_SECRET: Global<u64> = Global::new(0);
+
 /// Places in `RECENT_FLOWS` for each processor; the loader sets it.
 #[unsafe(no_mangle)]
 pub static RECENT_PLACES: Global<u32> = Global::new(0);

@@ -17,8 +17,8 @@ use nsbpf_common::stats::Way;
 use nsbpf_common::verifier::unknown;
 
 use crate::maps::{
-    DEV_OFFSET, DEVICES, ENQUEUE_OFFSET, FIRST_HOOK_OFFSET, HOOKS_V4_OFFSET, HOOKS_V6_OFFSET,
-    NET_OFFSET, NFCT_OFFSET, PORT_BASE, PRIORITY_OFFSET, QDISC_OFFSET,
+    ANSWER_SECRET, DEV_OFFSET, DEVICES, ENQUEUE_OFFSET, FIRST_HOOK_OFFSET, HOOKS_V4_OFFSET,
+    HOOKS_V6_OFFSET, NET_OFFSET, NFCT_OFFSET, PORT_BASE, PRIORITY_OFFSET, QDISC_OFFSET,
 };
 use crate::stage::pipeline::{Back, Forward};
 use crate::stage::policy::prepare::{prepare_tc, prepare_xdp};
@@ -291,8 +291,17 @@ impl Forward for TcPacket {
     }
 
     #[inline(always)]
-    fn was_answered(&self) -> bool {
-        self.is_marked(ANSWER)
+    fn takes_back(&self) -> bool {
+        let secret = ANSWER_SECRET.load();
+        let skb = self.skb();
+        let [low, high] = [skb.cb[2], skb.cb[3]].map(u64::from);
+        let is = self.is_marked(ANSWER) && low | high << 32 == secret;
+        if is {
+            // Nobody in a namespace is to see it.
+            // SAFETY: as in `skb`; nobody else has a reference to the context.
+            unsafe { ((*self.skb).cb[2], (*self.skb).cb[3]) = (0, 0) };
+        }
+        is
     }
 
     #[inline(always)]
@@ -312,6 +321,11 @@ impl Forward for TcPacket {
             return None;
         }
         self.mark(ANSWER, to);
+        let secret = ANSWER_SECRET.load();
+        #[expect(clippy::cast_possible_truncation, reason = "half of it each")]
+        let halves = (secret as u32, (secret >> 32) as u32);
+        // SAFETY: as in `skb`; nobody else has a reference to the context.
+        unsafe { ((*self.skb).cb[2], (*self.skb).cb[3]) = halves };
         let flags = if matches!(way, Back::Ingress) { BPF_F_INGRESS } else { 0 };
         // SAFETY: it takes numbers only.
         unsafe { bpf_redirect(PORT_BASE.load() + u32::from(port), flags.into()) };

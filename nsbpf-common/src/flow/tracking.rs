@@ -191,3 +191,99 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::tcp_flag::{ACK, FIN, RST, SYN};
+
+    const SECOND: u64 = 1_000_000_000;
+    const TCP: u8 = protocol::TCP;
+    const UDP: u8 = protocol::UDP;
+
+    /// A flow after packets that went on, each in a direction and with flags, one a second.
+    fn after(packets: &[(u8, u8)]) -> Flow {
+        let mut flow = Flow::default();
+        flow.begin(packets[0].0, SECOND);
+        for (time, (direction, flags)) in (1..).zip(packets) {
+            flow.pass(*direction);
+            flow.see(time * SECOND);
+            flow.follow(*direction, *flags, time * SECOND);
+        }
+        flow
+    }
+
+    fn is_reply(flow: &Flow, direction: u8, flags: u8) -> bool {
+        flow.may_be_reply(direction, TCP, flags, flow.last_seen_ns + SECOND)
+    }
+
+    #[test]
+    fn a_reply_needs_a_beginning_that_went_on() {
+        let mut denied = Flow::default();
+        denied.begin(0, SECOND);
+        for flags in [0, ACK, SYN | ACK, RST] {
+            assert!(!is_reply(&denied, 1, flags), "{flags}");
+        }
+        let asked = after(&[(0, SYN)]);
+        // Who agrees, refuses, begins too, or knows of an older connection.
+        for flags in [SYN | ACK, RST | ACK, SYN, ACK] {
+            assert!(is_reply(&asked, 1, flags), "{flags}");
+        }
+        assert!(!is_reply(&asked, 0, SYN), "what the same end sends is none");
+    }
+
+    #[test]
+    fn what_would_begin_a_connection_is_no_reply_in_one() {
+        let open = after(&[(0, SYN), (1, SYN | ACK), (0, ACK)]);
+        assert!(is_reply(&open, 1, ACK) && is_reply(&open, 1, FIN | ACK));
+        assert!(!is_reply(&open, 1, SYN));
+        let closed = after(&[(0, SYN), (1, SYN | ACK), (0, ACK), (0, FIN | ACK), (1, FIN | ACK)]);
+        assert!(is_reply(&closed, 1, ACK) && !is_reply(&closed, 1, SYN));
+        // Of one whose beginning was not seen nobody is asked to agree.
+        let picked_up = after(&[(0, ACK)]);
+        assert!(is_reply(&picked_up, 1, ACK) && !is_reply(&picked_up, 1, SYN | ACK));
+    }
+
+    #[test]
+    fn both_may_begin_at_once() {
+        let both = after(&[(0, SYN), (1, SYN), (0, SYN | ACK), (1, SYN | ACK), (0, ACK)]);
+        assert_eq!(both.tcp_state(), TcpState::Established);
+    }
+
+    #[test]
+    fn a_flow_ends_after_its_time() {
+        for (flow, of_protocol, timeout) in [
+            (after(&[(0, SYN)]), TCP, timeout::SYN_SENT),
+            (after(&[(0, SYN), (1, SYN | ACK)]), TCP, timeout::SYN_RECEIVED),
+            (after(&[(0, SYN), (1, SYN | ACK), (0, ACK)]), TCP, timeout::ESTABLISHED),
+            (after(&[(0, SYN), (1, RST)]), TCP, timeout::CLOSING),
+            (after(&[(0, ACK)]), TCP, timeout::PICKED_UP),
+            (after(&[(0, 0)]), UDP, timeout::UDP),
+            (after(&[(0, 0), (1, 0)]), UDP, timeout::UDP_ANSWERED),
+            (after(&[(0, 0)]), protocol::ICMP, timeout::ICMP),
+            (after(&[(0, 0)]), 47, timeout::OTHER),
+        ] {
+            let end = flow.last_seen_ns + timeout;
+            assert!(flow.may_be_reply(1, of_protocol, ACK, end - 1));
+            assert!(!flow.may_be_reply(1, of_protocol, ACK, end), "{of_protocol}");
+            assert!(flow.begins_otherwise(0, of_protocol, end));
+            assert!(!flow.begins_otherwise(0, of_protocol, end - 1));
+        }
+    }
+
+    #[test]
+    fn who_sends_the_first_packet_that_goes_on_begins() {
+        let mut flow = Flow::default();
+        // What is denied began the entry.
+        flow.begin(1, SECOND);
+        assert!(!flow.begins_otherwise(0, TCP, SECOND));
+        flow.pass(0);
+        assert_eq!((flow.initiator, flow.has_passed(0), flow.has_passed(1)), (0, true, false));
+        assert!(is_reply(&flow, 1, ACK) && flow.begins_otherwise(1, TCP, SECOND));
+        flow.directions[0].packets = 7;
+        flow.reopen(1);
+        flow.pass(1);
+        assert_eq!((flow.initiator, flow.directions[0].packets), (1, 7));
+        assert!(is_reply(&flow, 0, ACK) && !is_reply(&flow, 1, ACK));
+    }
+}

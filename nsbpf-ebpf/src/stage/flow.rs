@@ -37,7 +37,7 @@ pub fn track(seen: &Seen, port: u16) {
             return;
         }
     }
-    let told = tell(seen, port, is_kept, |_, _| true);
+    let told = tell(seen, port, is_kept, true, Judgement::NONE);
     place(seen, told, Judgement::NONE);
 }
 
@@ -67,8 +67,8 @@ pub fn track_judged(seen: &Seen, port: u16, generation: u64) -> Option<Judgement
 /// What became of a packet's flow.
 #[derive(Clone, Copy)]
 pub enum Told {
-    /// There is no room for it.
-    Lost,
+    /// There is none: the packet ends and began none, or there is no room for it.
+    Nobody,
     /// It goes on, and packets that are no more than that change nothing but how many there
     /// were.
     Steady,
@@ -76,35 +76,51 @@ pub enum Told {
     Unsteady,
 }
 
-/// Tells a packet's flow of it, and of what was kept before. `judge` says whether the packet
-/// goes on.
+/// Tells a packet's flow of it, and of what was kept before: whether the packet goes on, and
+/// what holds for all that its sender sends. Only what goes on begins a flow.
 #[inline(always)]
-pub fn tell(
-    seen: &Seen,
-    port: u16,
-    is_kept: bool,
-    judge: impl FnOnce(&mut Flow, u64) -> bool,
-) -> Told {
+pub fn tell(seen: &Seen, port: u16, is_kept: bool, goes_on: bool, judgement: Judgement) -> Told {
     let Seen { flow: packet, weight, .. } = seen;
     let number = recent_number(&packet.key);
-    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return Told::Lost };
+    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return Told::Nobody };
     let is_recent = recent.is_of(&packet.key, || Some(&*rest));
-    let Some((flow, is_new)) = find(packet) else { return Told::Lost };
+    let (mut found, mut is_new) = (FLOWS.get_ptr_mut(&packet.key), false);
+    if found.is_none() {
+        (found, is_new) = (NEW_FLOWS.get_ptr_mut(&packet.key), true);
+    }
+    if found.is_none() && goes_on {
+        found = fresh(&packet.key, packet.direction);
+    }
+    let Some(flow) = found else { return Told::Nobody };
+    // SAFETY: a map's memory stays where it is. Other processors may write it too: what must
+    // add up is added atomically, the rest is single words.
+    let flow = unsafe { &mut *flow };
     let now_ns = clock::now_ns();
     if is_recent {
         add(flow, rest.take(recent));
         rest.end_taking();
     }
-    let goes_on = judge(flow, now_ns);
     // What begins anew counts from here.
     if goes_on {
         follow(flow, packet, port, now_ns);
+        keep(flow, packet.direction, judgement);
     }
     if !is_kept {
         add_to(flow, packet.direction, weight.cell);
     }
     let lasts = goes_on && (!is_new || is_settled_now(packet, flow));
     if lasts && flow.is_steady() { Told::Steady } else { Told::Unsteady }
+}
+
+/// Keeps in a flow's entry what holds for all that an end sends.
+#[inline(always)]
+pub fn keep(flow: &mut Flow, direction: u8, judgement: Judgement) {
+    if let Some(direction) = flow.directions.get_mut(usize::from(direction))
+        && judgement != Judgement::NONE
+        && direction.judgement != judgement
+    {
+        direction.judgement = judgement;
+    }
 }
 
 /// Keeps what follows a packet in this processor's place for its flow, if it may, and what
@@ -162,18 +178,6 @@ fn rest(number: u32) -> Option<&'static mut RecentRest> {
     let rest = RECENT_RESTS.get_ptr_mut(number)?;
     // SAFETY: as for the place.
     Some(unsafe { &mut *rest })
-}
-
-/// The entry of a packet's flow, and whether it is not settled yet.
-#[inline(always)]
-fn find(packet: &FlowPacket) -> Option<(&'static mut Flow, bool)> {
-    let (flow, is_new) = match FLOWS.get_ptr_mut(&packet.key) {
-        Some(flow) => (flow, false),
-        None => (fresh(&packet.key, packet.direction)?, true),
-    };
-    // SAFETY: a map's memory stays where it is. Other processors may write it too: what
-    // must add up is added atomically, the rest is single words.
-    Some((unsafe { &mut *flow }, is_new))
 }
 
 /// The entry of a flow, if there is one.
@@ -265,12 +269,9 @@ extern "C" fn hand_over(number: u32) -> u64 {
     0
 }
 
-/// A flow that is not settled yet: known, or from now on.
+/// A flow that begins now.
 #[inline(always)]
 fn fresh(key: &FlowKey, direction: u8) -> Option<*mut Flow> {
-    if let Some(flow) = NEW_FLOWS.get_ptr_mut(key) {
-        return Some(flow);
-    }
     let blank = BLANK_FLOWS.get_ptr_mut(0)?;
     // SAFETY: this CPU's own, as the packet's is.
     let blank = unsafe { &mut *blank };

@@ -93,8 +93,9 @@ pub trait Forward {
     /// whose device's hook it passes.
     fn answer(&self, port: u16, way: Back, to: u16) -> Option<u16>;
 
-    /// Whether a packet is what somebody is told whose packet was rejected.
-    fn was_answered(&self) -> bool {
+    /// Whether a packet is what somebody is told whose packet was rejected, on its way back.
+    /// That is known of it no more afterwards.
+    fn takes_back(&self) -> bool {
         false
     }
 
@@ -110,7 +111,7 @@ pub trait Forward {
 pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict, Unmanaged> {
     let port = number(ifindex).ok_or(Unmanaged)?;
     let config = PORT_CONFIGS.get(port.into()).ok_or(Unmanaged)?;
-    if POLICY.load() != 0 && packet.was_answered() {
+    if POLICY.load() != 0 && packet.takes_back() {
         return Ok(Verdict::Pass);
     }
     let is_handed_over = config.is_handed_over();
@@ -262,7 +263,7 @@ pub fn egress(
     let from = number(ingress_ifindex).filter(is_port).unwrap_or(OUTSIDE);
     let redirected = FAST_PATHS.load() != 0 && packet.was_redirected();
     if POLICY.load() != 0 && (was_routed || from == OUTSIDE && !redirected) {
-        if packet.was_answered() {
+        if packet.takes_back() {
             enters(Pair { from: OUTSIDE, to }, seen, Way::Bridge)?;
             return Ok(Verdict::Pass);
         }

@@ -14,6 +14,7 @@ mod json;
 mod lab;
 mod packet;
 mod plan;
+mod policy;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ fn main() {
     classifier::bench(&mut criterion);
     lab::bench(&mut criterion);
     plan::bench(&mut criterion);
+    policy::bench(&mut criterion);
     json::bench(&mut criterion);
     criterion.final_summary();
 }

@@ -1,8 +1,9 @@
-//! `nsbpf policy`: what is decided about the packets of a lab that is up.
+//! `nsbpf policy`: which packets may go from where to where in a lab.
 
 mod log;
 mod set;
 mod show;
+mod test;
 
 use std::io::{self, Write as _};
 
@@ -17,7 +18,7 @@ use crate::lab::Name;
 use crate::state::{Datapath, State};
 use crate::store::Store;
 
-/// Show or change what is decided about the packets of a lab that is up
+/// Show, change or try which packets may go from where to where in a lab
 #[derive(Debug, Args)]
 pub(super) struct Policy {
     #[command(subcommand)]
@@ -30,6 +31,7 @@ enum Verb {
     Show(show::Show),
     /// Change the rules, under traffic; `nsbpf up` leads back to what the lab's file says
     Set(set::Set),
+    Test(Box<test::Test>),
     Log(log::Log),
 }
 
@@ -38,6 +40,7 @@ impl Policy {
         match self.verb {
             Verb::Show(show) => show.run(),
             Verb::Set(set) => set.run(),
+            Verb::Test(test) => test.run(),
             Verb::Log(log) => log.run(),
         }
     }

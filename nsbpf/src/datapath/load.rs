@@ -120,6 +120,13 @@ pub(super) fn io_error(
     move |source| DatapathError::Io { operation, path, source }
 }
 
+/// A number that nobody guesses, and that is not 0.
+fn secret() -> io::Result<u64> {
+    let mut bytes = [0; size_of::<u64>()];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes).max(1))
+}
+
 /// The programs that a datapath has, and those that it could have.
 fn programs(datapath: &Datapath) -> [(&'static str, bool); 5] {
     let tc = datapath.ingress.contains(&IngressHook::Tc);
@@ -158,6 +165,8 @@ impl Programs {
         let (recent_places, tick_ns) = (recent::places(datapath), tick::nanoseconds());
         let table_ports = pairs::table_ports(datapath);
         let has_policy = u8::from(datapath.policy.is_some());
+        let answer_secret =
+            secret().map_err(io_error("read", Path::new("the kernel's random numbers")))?;
         // 0 for what this kernel does not have, or does not tell.
         let kernel = if datapath.switches.fast_paths { Btf::of_kernel() } else { None };
         let [nfct, dev, qdisc, enqueue, net, nf, hooks_v4, hooks_v6, first_hook, priority] = [
@@ -183,6 +192,7 @@ impl Programs {
             .override_global("DIRECT_LINKS", &direct_links, true)
             .override_global("TRACK_FLOWS", &track_flows, true)
             .override_global("POLICY", &has_policy, true)
+            .override_global("ANSWER_SECRET", &answer_secret, true)
             .override_global("FAST_PATHS", &fast_paths, true)
             .override_global("HOST_ROUTES", &host_routes, true)
             .override_global("RECENT_PLACES", &recent_places, true)

@@ -22,6 +22,7 @@ mod places;
 mod ranges;
 mod show;
 pub(super) mod spec;
+pub mod words;
 
 use nsbpf_common::policy::Action;
 use serde::Serialize;

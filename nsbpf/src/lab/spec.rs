@@ -288,8 +288,9 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(
     example: &'static str,
 ) -> Result<T, Problem> {
     // The excerpt is ours to show. As YAML 1.2 has it, `n` and `on` are names and
-    // no booleans.
+    // no booleans. 65,536 rules of ten keys take a million nodes.
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: 1 << 22, max_events: 1 << 23 },
         with_snippet: false,
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
@@ -342,7 +343,10 @@ fn explain(error: &Error, example: &str) -> Problem {
             let title = "a second document begins here".to_owned();
             Problem::new(title, location).help("a file holds one: give this one its own")
         }
-        Error::NullIntoString { .. } => Problem::new("the value is missing".to_owned(), location),
+        Error::NullIntoString { .. } => {
+            let problem = Problem::new("the value is missing".to_owned(), location);
+            problem.help("what begins with `!` goes into quotes")
+        }
         other => {
             let text = other.to_string();
             let title = text.split(" at line ").next().unwrap_or(&text);

@@ -3,6 +3,7 @@
 mod expect;
 mod fuzz;
 mod large;
+mod policy;
 mod schema;
 
 use super::*;

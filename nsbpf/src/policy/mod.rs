@@ -9,6 +9,8 @@
 //! tree.rs       how such a tree is made
 //! shadow.rs     rules that no packet reaches
 //! linear.rs     what one rule asks of a packet, one thing after the other
+//! subject.rs    from a frame to what it is judged by
+//! verdict.rs    what is decided on a packet
 //! ```
 
 mod compiled;
@@ -18,7 +20,9 @@ mod expand;
 mod linear;
 mod shadow;
 mod source;
+pub mod subject;
 mod tree;
+mod verdict;
 
 pub use compiled::{Compiled, Kind, Ranked};
 pub use ends::{End, Ends};
@@ -27,6 +31,7 @@ pub use linear::{Answer, Looked};
 pub use shadow::Shadowed;
 pub use source::Source;
 pub use tree::TooComplex;
+pub use verdict::{By, Judged};
 
 #[cfg(test)]
 mod tests;

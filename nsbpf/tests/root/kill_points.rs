@@ -124,7 +124,7 @@ fn up(arguments: &[&str], point: &str) {
 /// Kills a command after each of its writes. Before that, `prepare` is done, and
 /// after it `recover`, which is told where.
 #[track_caller]
-fn at_each_point(arguments: &[&str], prepare: impl Fn(), mut recover: impl FnMut(&str)) {
+pub(crate) fn at_each_point(arguments: &[&str], prepare: impl Fn(), mut recover: impl FnMut(&str)) {
     for number in 1.. {
         prepare();
         let Traced { status, err, writes, .. } = trace_until(arguments, number);

@@ -24,6 +24,7 @@ labs!(
     "06-vlan",
     "07-uplink",
     "08-apart",
+    "09-policy",
 );
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../labs");

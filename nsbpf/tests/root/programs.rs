@@ -263,7 +263,11 @@ fn guards(program: &str) -> Result<(), Failed> {
         }
     }
     // Each outcome was met.
-    assert_eq!(judged.len(), 1 + Reason::ALL.len(), "{judged:?}");
+    const SPOOFED: [Reason; 4] =
+        [Reason::SpoofedMac, Reason::SpoofedAddress, Reason::SpoofedArp, Reason::SpoofedNeighbour];
+    assert!(judged.contains_key(&None));
+    assert!(SPOOFED.iter().all(|reason| judged.contains_key(&Some(reason.name()))), "{judged:?}");
+    assert_eq!(judged.len(), 1 + SPOOFED.len(), "{judged:?}");
     Ok(())
 }
 

@@ -127,8 +127,8 @@ fn not_there() -> Result<(), Failed> {
     std::fs::write(&binary, b"name: \xff\n")?;
     let says = ["binary.yaml is not UTF-8 text: byte 6 is not"];
     refused(|| run(&["run", binary.to_str().unwrap()]), 2, &says);
-    refused(|| run(&["run", "/dev/zero"]), 2, &["the lab /dev/zero is longer than 16 MiB"]);
-    refused(|| run(&["run", "/"]), 2, &["read the lab /: Is a directory"]);
+    refused(|| run(&["run", "/dev/zero"]), 2, &["/dev/zero is longer than 16 MiB"]);
+    refused(|| run(&["run", "/"]), 2, &["read /: Is a directory"]);
     refused(|| run(&["run", "/dev/null"]), 2, &["the file ends before the lab does"]);
     refused(
         || run(&["run", "/nowhere/lab.yaml"]),

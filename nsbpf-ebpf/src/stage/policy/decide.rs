@@ -9,29 +9,37 @@ use nsbpf_common::policy::{Action, Decision, Judgement, PolicyHead, Subject, fie
 use nsbpf_common::sight::Seen;
 
 use super::classify::classify;
-use super::{End, Outcome, head, kind, limit, seen, sender};
+use super::{End, Holds, Outcome, head, kind, limit, seen, sender};
 use crate::maps::{RELATED_FLOWS, SUBJECTS};
-use crate::stage::flow::Told;
 use crate::stage::{clock, flow};
 
-/// Decides on the packet at hand, which came in by a port and is of a flow, and tells the
-/// flow of it. A function of its own in the program, which the verifier looks at once.
+/// Decides on the packet at hand, which came in by a port and is of a flow; of an ICMP error,
+/// by what was decided about what it is about. A function of its own in the program, which
+/// the verifier looks at once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn judge_flow(port: u16, generation: u64) -> u64 {
+pub extern "C" fn judge_flow(port: u16, generation: u64, about: u64) -> u64 {
     let (Some(seen), Some(head)) = (seen(), head(generation)) else { return 0 };
-    let mut outcome = Outcome::new(Decision::ALLOW, true);
-    let told = flow::tell(seen, port, false, |flow, now_ns| {
-        let (decision, is_lasting) = decide(seen, flow, head, (port, generation), now_ns);
-        let goes_on = goes_on(decision, seen, now_ns);
-        outcome = Outcome::new(decision, goes_on);
-        outcome.is_lasting = is_lasting && decision.is_plain();
-        goes_on
-    });
-    match told {
-        Told::Lost => judge_alone(generation),
-        told => Outcome { told, ..outcome }.word(),
-    }
+    let now_ns = clock::now_ns();
+    let Decided { decision, holds } = decide(seen, head, (port, generation, about), now_ns);
+    let goes_on = goes_on(decision, seen, now_ns);
+    Outcome { holds, ..Outcome::new(decision, goes_on) }.word()
+}
+
+/// Tells the flow of the packet at hand of it, and of what was decided. Likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tell_flow(port: u16, generation: u64, found: u64) -> u64 {
+    let Some(seen) = seen() else { return found };
+    let outcome = Outcome::from_word(found);
+    let judgement = if matches!(outcome.holds, Holds::ForSender) {
+        Judgement::new(generation, outcome.decision, port)
+    } else {
+        Judgement::NONE
+    };
+    let goes_on = matches!(outcome.end, End::None);
+    let told = flow::tell(seen, port, false, goes_on, judgement);
+    Outcome { told, ..outcome }.word()
 }
 
 /// Keeps in this processor's place for the flow of the packet at hand what was decided on it.
@@ -40,9 +48,12 @@ pub extern "C" fn judge_flow(port: u16, generation: u64) -> u64 {
 #[inline(never)]
 pub extern "C" fn keep_judgement(port: u16, generation: u64, found: u64) -> u64 {
     let Some(seen) = seen() else { return 0 };
-    let Outcome { decision, told, is_lasting, .. } = Outcome::from_word(found);
-    let judgement =
-        if is_lasting { Judgement::new(generation, decision, port) } else { Judgement::NONE };
+    let Outcome { decision, told, holds, .. } = Outcome::from_word(found);
+    let judgement = if decision.is_plain() && !matches!(holds, Holds::Once) {
+        Judgement::new(generation, decision, port)
+    } else {
+        Judgement::NONE
+    };
     flow::place(seen, told, judgement);
     0
 }
@@ -72,44 +83,55 @@ fn is_allowed(decision: Decision) -> bool {
     matches!(decision.action(), Action::Allow | Action::Limit)
 }
 
-/// What is decided on the packet at hand, and whether that holds for those that follow it.
+/// What is decided on the packet at hand, and for what else.
+struct Decided {
+    decision: Decision,
+    holds: Holds,
+}
+
 #[inline(always)]
 fn decide(
     seen: &Seen,
-    flow: &mut Flow,
     head: &PolicyHead,
-    (port, generation): (u16, u64),
+    (port, generation, about): (u16, u64, u64),
     now_ns: u64,
-) -> (Decision, bool) {
-    let Some(subject) = subject() else { return (head.default, false) };
+) -> Decided {
+    let once = |decision| Decided { decision, holds: Holds::Once };
+    let Some(subject) = subject() else { return once(head.default) };
     let FlowPacket { key, direction, tcp_flags, .. } = &seen.flow;
     let (direction, protocol) = (*direction, key.protocol());
     let is_tracking = head.allows_replies();
+    let mut flow = flow::known(key);
     if is_tracking
+        && let Some(flow) = &mut flow
         && flow.may_be_reply(direction, protocol, *tcp_flags, now_ns)
         && (!key.is_icmp() || subject.is_echo_reply())
         && let asked = asked(seen, flow, subject, generation)
         && is_allowed(asked)
     {
-        return (Decision::new(Action::Allow, false, asked.slot()), true);
+        let decision = Decision::new(Action::Allow, false, asked.slot());
+        return Decided { decision, holds: Holds::ForReplies };
     }
-    if is_tracking && let Some(about) = related(seen, subject, generation, now_ns) {
+    if is_tracking && about & FOUND != 0 {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is the decision")]
+        let about = Decision::from_word(about as u32);
         // Others of its flow may be about something else.
-        return (Decision::new(Action::Allow, false, about.slot()), false);
+        return once(Decision::new(Action::Allow, false, about.slot()));
     }
-    let own = judgement(flow, direction);
-    let (decision, depends) = if own.holds(generation, port) {
-        (own.decision(), false)
+    let known = flow.as_ref().map_or(Judgement::NONE, |flow| judgement(flow, direction));
+    let (decision, depends) = if known.holds(generation, port) {
+        (known.decision(), false)
     } else {
         classify(generation, kind(seen))
     };
-    if is_tracking && is_allowed(decision) && flow.begins_otherwise(direction, protocol, now_ns) {
+    if is_tracking
+        && is_allowed(decision)
+        && let Some(flow) = flow
+        && flow.begins_otherwise(direction, protocol, now_ns)
+    {
         flow.reopen(direction);
     }
-    if !depends {
-        keep(flow, direction, Judgement::new(generation, decision, port));
-    }
-    (decision, !depends)
+    Decided { decision, holds: if depends { Holds::Once } else { Holds::ForSender } }
 }
 
 /// What is decided on what the end that began the flow sends, to which the packet at hand is
@@ -127,23 +149,34 @@ fn asked(seen: &Seen, flow: &mut Flow, subject: &mut Subject, generation: u64) -
     let (decision, depends) = classify(generation, kind(seen));
     *subject = *at_hand;
     if !depends {
-        keep(flow, opener, Judgement::new(generation, decision, came_in_by));
+        flow::keep(flow, opener, Judgement::new(generation, decision, came_in_by));
     }
     decision
 }
 
-/// What is decided on the flow that an ICMP error is about, if it is for who sent the packet
-/// that it is about, and that went on.
+/// There is a decision below.
+const FOUND: u64 = 1 << 32;
+
+/// What is decided on the flow that the ICMP error at hand is about, if it is for who sent
+/// the packet that it is about, and that went on; 0 if there is nothing. A function of its
+/// own in the program.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_related(generation: u64) -> u64 {
+    related(generation).map_or(0, |decision| FOUND | u64::from(decision.word()))
+}
+
 #[inline(always)]
-fn related(seen: &Seen, subject: &mut Subject, generation: u64, now_ns: u64) -> Option<Decision> {
-    let about = RELATED_FLOWS.get_ptr(0)?;
+fn related(generation: u64) -> Option<Decision> {
+    let (seen, subject, about) = (seen()?, subject()?, RELATED_FLOWS.get_ptr(0)?);
     // SAFETY: this CPU's own, and the packet's own.
     let about: &FlowPacket = unsafe { &*about };
     if !about.has_flow() || !seen.flow.is_for_sender_of(about) {
         return None;
     }
     let flow = flow::known(&about.key)?;
-    if !flow.has_passed(about.direction) || !flow.is_alive(about.key.protocol(), now_ns) {
+    let is_alive = flow.is_alive(about.key.protocol(), clock::now_ns());
+    if !flow.has_passed(about.direction) || !is_alive {
         return None;
     }
     let opener = flow.initiator;
@@ -184,13 +217,4 @@ fn put_aside(subject: &Subject) -> Option<&'static Subject> {
 #[inline(always)]
 fn judgement(flow: &Flow, direction: u8) -> Judgement {
     flow.directions.get(usize::from(direction)).map_or(Judgement::NONE, |it| it.judgement)
-}
-
-#[inline(always)]
-fn keep(flow: &mut Flow, direction: u8, judgement: Judgement) {
-    if let Some(direction) = flow.directions.get_mut(usize::from(direction))
-        && direction.judgement != judgement
-    {
-        direction.judgement = judgement;
-    }
 }

@@ -25,7 +25,7 @@ use super::flow::Told;
 use super::pipeline::Forward;
 use super::{clock, flow};
 use crate::maps::{
-    POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RULE_STATS, SEEN_PACKETS,
+    POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RELATED_FLOWS, RULE_STATS, SEEN_PACKETS,
 };
 
 /// What becomes of a packet.
@@ -55,33 +55,45 @@ struct Outcome {
     end: End,
     /// What became of its flow.
     told: Told,
-    /// Whether the same holds for those that follow it.
-    is_lasting: bool,
+    holds: Holds,
+}
+
+/// What else was decided with a packet.
+#[derive(Clone, Copy)]
+enum Holds {
+    /// Nothing.
+    Once,
+    /// On all that its sender sends.
+    ForSender,
+    /// On all replies that its sender sends.
+    ForReplies,
 }
 
 impl Outcome {
     #[inline(always)]
     const fn new(decision: Decision, goes_on: bool) -> Self {
         let end = if goes_on { End::None } else { End::Dropped };
-        Self { decision, end, told: Told::Lost, is_lasting: false }
+        Self { decision, end, told: Told::Nobody, holds: Holds::Once }
     }
 
     #[inline(always)]
     fn word(&self) -> u64 {
-        let Self { decision, end, told, is_lasting } = self;
+        let Self { decision, end, told, holds } = self;
         u64::from(decision.word())
             | (*end as u64) << 32
             | (*told as u64) << 40
-            | u64::from(*is_lasting) << 48
+            | (*holds as u64) << 48
     }
 
     #[inline(always)]
     fn from_word(word: u64) -> Self {
         const NONE: u8 = End::None as u8;
         const DROPPED: u8 = End::Dropped as u8;
-        const LOST: u8 = Told::Lost as u8;
+        const NOBODY: u8 = Told::Nobody as u8;
         const STEADY: u8 = Told::Steady as u8;
-        let [_, _, _, _, end, told, is_lasting, _] = word.to_le_bytes();
+        const ONCE: u8 = Holds::Once as u8;
+        const FOR_SENDER: u8 = Holds::ForSender as u8;
+        let [_, _, _, _, end, told, holds, _] = word.to_le_bytes();
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is the decision")]
         let decision = Decision::from_word(word as u32);
         let end = match end {
@@ -90,11 +102,16 @@ impl Outcome {
             _ => End::Headless,
         };
         let told = match told {
-            LOST => Told::Lost,
+            NOBODY => Told::Nobody,
             STEADY => Told::Steady,
             _ => Told::Unsteady,
         };
-        Self { decision, end, told, is_lasting: is_lasting != 0 }
+        let holds = match holds {
+            ONCE => Holds::Once,
+            FOR_SENDER => Holds::ForSender,
+            _ => Holds::ForReplies,
+        };
+        Self { decision, end, told, holds }
     }
 }
 
@@ -123,11 +140,15 @@ pub fn judge(packet: &(impl Packet + Forward), seen: &mut Seen, port: u16, domai
             flow::track(seen, port);
             fragment::judge_later_fragment(port, generation)
         }
-        (true, _) => decide::judge_flow(port, generation),
+        (true, _) => {
+            let about = if is_about_another() { decide::judge_related(generation) } else { 0 };
+            let found = decide::judge_flow(port, generation, about);
+            decide::tell_flow(port, generation, found)
+        }
         (false, _) => decide::judge_alone(generation),
     };
     let outcome = Outcome::from_word(found);
-    if !matches!(outcome.told, Told::Lost) {
+    if !matches!(outcome.told, Told::Nobody) {
         decide::keep_judgement(port, generation, found);
     }
     if matches!(seen.fragment(), Fragment::First) {
@@ -156,6 +177,13 @@ pub fn is_passing(packet: &impl Packet, seen: &mut Seen, port: u16, domain: u16)
         count(judgement.decision(), seen);
     }
     judged.is_some()
+}
+
+/// Whether the packet at hand is an ICMP error about a packet that says what it was.
+#[inline(always)]
+fn is_about_another() -> bool {
+    // SAFETY: this CPU's own, and the packet's own.
+    RELATED_FLOWS.get_ptr(0).is_some_and(|about| unsafe { &*about }.has_flow())
 }
 
 /// What the packet at hand was found to be.

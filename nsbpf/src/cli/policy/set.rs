@@ -18,16 +18,15 @@ use crate::plan::ingress_hooks;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
-#[group(id = "rules", required = true, multiple = false, args = ["file", "none"])]
 pub(super) struct Set {
     /// The lab, by its name
     #[arg(value_parser = Name::new)]
     lab: Name,
     /// A YAML file that says what stands under `policy` in a lab's; `-` for standard input
-    #[arg(long, value_name = "RULES")]
+    #[arg(long, value_name = "RULES", required_unless_present = "none")]
     file: Option<PathBuf>,
     /// No policy: every packet passes
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     none: bool,
 }
 

@@ -281,11 +281,10 @@ pub(super) fn fragments(
     let range = match said.value.to_ascii_lowercase().as_str() {
         "false" => 0..=0,
         "true" => 1..=2,
-        "first" => 1..=1,
-        "later" => 2..=2,
         _ => {
             let title = format!("`{}` says nothing about fragments", said.value);
-            let help = "write `true`, `false`, `first` or `later`";
+            let help =
+                "write `true` or `false`: later fragments follow the first one of their packet";
             problems.push(Problem::new(title, said.referenced).help(help));
             return None;
         }

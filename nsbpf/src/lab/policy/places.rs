@@ -12,7 +12,7 @@ use super::spec::SideSpec;
 use crate::lab::problem::{Problem, nearest_if_seen};
 use crate::lab::spec::Entries;
 use crate::lab::words::Words;
-use crate::lab::{Bridge, InterfaceId, Name, Namespace};
+use crate::lab::{Bridge, Interface, InterfaceId, Name, Namespace};
 
 /// The word for everything.
 const ANY: &str = "any";
@@ -32,6 +32,7 @@ pub(in crate::lab) struct Known<'a> {
 pub(super) struct Places<'a> {
     known: Known<'a>,
     namespaces: HashMap<&'a str, &'a Namespace>,
+    interfaces: HashMap<(&'a str, &'a str), &'a Interface>,
     own: HashMap<&'a str, Vec<IpAddr>>,
     sets: HashMap<String, Arc<[Place]>>,
     found: HashMap<String, Word>,
@@ -47,7 +48,12 @@ impl<'a> Places<'a> {
                 own.entry(namespace.as_str()).or_default().extend(addresses);
             }
         }
-        Self { known, namespaces: named, own, sets: HashMap::new(), found: HashMap::new() }
+        let interfaces = known.namespaces.iter().flat_map(|namespace| {
+            let of = |it: &'a Interface| ((namespace.name.as_str(), it.name.as_str()), it);
+            namespace.interfaces.iter().map(of)
+        });
+        let (interfaces, sets) = (interfaces.collect(), HashMap::new());
+        Self { known, namespaces: named, interfaces, own, sets, found: HashMap::new() }
     }
 
     /// Checks the sets, which may be used from then on.
@@ -173,37 +179,39 @@ impl<'a> Places<'a> {
             Some((name, interface)) => (name, Some(interface)),
         };
         let namespaces = self.namespaces_of(name, place, problems)?;
-        let interfaces: Vec<InterfaceId> = namespaces
+        let Some(interface) = interface else {
+            return self.all_of(&namespaces).ok_or_else(|| {
+                Problem::new(format!("`{name}` has no interface, so no packet is its"), place)
+            });
+        };
+        // The members of a group are alike.
+        let first = namespaces.first().map_or(name, |it| it.name.as_str());
+        if !self.interfaces.contains_key(&(first, interface)) {
+            let title = format!("namespace `{name}` has no interface `{interface}`");
+            let interfaces = namespaces.first().into_iter().flat_map(|it| &it.interfaces);
+            let names = interfaces.map(|it| it.name.as_str());
+            let help = nearest_if_seen(problems, interface, names);
+            return Err(Problem::new(title, place).help_if(help));
+        }
+        let found = namespaces.iter().filter_map(|namespace| {
+            let interface = self.interfaces.get(&(namespace.name.as_str(), interface))?;
+            Some(id(namespace, interface))
+        });
+        Ok(vec![Place::Interfaces(found.collect())])
+    }
+
+    /// All interfaces of namespaces, and their addresses on bridges that are in them.
+    fn all_of(&self, namespaces: &[&Namespace]) -> Option<Vec<Place>> {
+        let own = namespaces.iter().filter_map(|it| self.own.get(it.name.as_str())).flatten();
+        let mut places: Vec<Place> = own.map(|address| Place::Own(*address)).collect();
+        let interfaces: Arc<[InterfaceId]> = namespaces
             .iter()
-            .flat_map(|namespace| namespace.interfaces.iter().map(move |it| (namespace, it)))
-            .filter(|(_, it)| interface.is_none_or(|name| it.name.as_str() == name))
-            .map(|(namespace, it)| InterfaceId {
-                namespace: namespace.name.clone(),
-                interface: it.name.clone(),
-            })
+            .flat_map(|namespace| namespace.interfaces.iter().map(|it| id(namespace, it)))
             .collect();
-        let is_whole = interface.is_none();
-        let own =
-            namespaces.iter().filter(|_| is_whole).filter_map(|it| self.own.get(it.name.as_str()));
-        let own = own.flatten().map(|address| Place::Own(*address));
-        let mut places: Vec<Place> = own.collect();
         if !interfaces.is_empty() {
-            places.push(Place::Interfaces(interfaces.into()));
+            places.push(Place::Interfaces(interfaces));
         }
-        match (interface, places.is_empty()) {
-            (_, false) => Ok(places),
-            (None, true) => {
-                let title = format!("`{name}` has no interface, so no packet is its");
-                Err(Problem::new(title, place))
-            }
-            (Some(interface), true) => {
-                let title = format!("namespace `{name}` has no interface `{interface}`");
-                let names =
-                    namespaces.iter().flat_map(|it| &it.interfaces).map(|it| it.name.as_str());
-                let help = nearest_if_seen(problems, interface, names);
-                Err(Problem::new(title, place).help_if(help))
-            }
-        }
+        (!places.is_empty()).then_some(places)
     }
 
     /// The namespace of that name, or those of the group.
@@ -229,13 +237,22 @@ impl<'a> Places<'a> {
                 let names = self.namespaces.keys().copied();
                 let groups = self.known.groups.keys().map(String::as_str);
                 let sets = self.sets.keys().map(String::as_str);
-                let mut names: Vec<&str> = names.chain(groups).chain(sets).collect();
-                names.sort_unstable();
+                // Nobody may be there to see them.
+                let names = std::iter::once_with(|| {
+                    let mut names: Vec<&str> = names.chain(groups).chain(sets).collect();
+                    names.sort_unstable();
+                    names
+                });
+                let names = names.flatten();
                 let help = nearest_if_seen(problems, name, names);
                 Err(Problem::new(title, place).help_if(help))
             }
         }
     }
+}
+
+fn id(namespace: &Namespace, interface: &Interface) -> InterfaceId {
+    InterfaceId { namespace: namespace.name.clone(), interface: interface.name.clone() }
 }
 
 /// The addresses that a word means, if it is one for addresses.

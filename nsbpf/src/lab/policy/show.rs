@@ -253,8 +253,6 @@ fn which_fragments(some: &Ranges<u64>) -> String {
     let word = match (some.contains(0), some.contains(1), some.contains(2)) {
         (false, true, true) => "true",
         (true, false, false) => "false",
-        (false, true, false) => "first",
-        (false, false, true) => "later",
         _ => "any",
     };
     word.to_owned()

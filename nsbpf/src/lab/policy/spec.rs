@@ -90,8 +90,7 @@ pub(in crate::lab) struct RuleSpec {
     /// not said.
     #[schemars(with = "Option<EthertypeText>")]
     pub(super) ethertype: Option<Spanned<Words>>,
-    /// `true`: only fragments, `false`: only whole packets, `first` or `later`: only those
-    /// fragments.
+    /// `true`: only packets in fragments, `false`: only whole ones.
     #[schemars(with = "Option<FragmentText>")]
     pub(super) fragment: Option<Spanned<String>>,
     /// What is done: `allow`, `deny` (it ends), `reject` (it ends, and the sender is told), `limit`

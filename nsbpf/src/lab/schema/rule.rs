@@ -136,7 +136,7 @@ kind!(
 kind!(
     /// Fragments, or whole packets.
     FragmentText,
-    json_schema!({ "enum": [true, false, "first", "later"] })
+    json_schema!({ "enum": [true, false] })
 );
 
 kind!(

@@ -64,7 +64,7 @@ fn settings() -> Settings {
         attach: Attach::Clsact,
         object: "digest".to_owned(),
         fastpath: None,
-        flows: 0,
+        flows: crate::plan::DEFAULT_FLOWS,
         log: false,
         rules_file: None,
     }

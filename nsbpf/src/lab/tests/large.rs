@@ -169,3 +169,35 @@ fn large_labs_that_are_wrong_take_linear_time() {
     let names = lines(|number| format!("  n/{number}: {{ count: 5 }}"));
     time("wrong names", &format!("name: a\nnamespaces:\n{names}"), false);
 }
+
+#[test]
+fn large_policies_take_linear_time() {
+    let lab = |rest: &str| {
+        let group = "  g: { count: 400, interfaces: { e: { bridge: br0 } } }\n";
+        with_bridges(&format!("namespaces:\n{}{group}policy:\n{rest}", on_bridges()))
+    };
+    let rule = |asks: String| format!("  - {{ {asks}, action: allow }}");
+    let rules = |asks: &dyn Fn(usize) -> String| {
+        format!("  rules:\n{}", lines(|number| rule(asks(number))))
+    };
+    let ends =
+        rules(&|number| format!("from: n{number}, to: [g, n{}/e, {}]", number / 2, ip(number)));
+    time("rules", &lab(&ends), true);
+    let list_of_ends = list(|number| format!("n{number}"));
+    let sets = lines(|number| format!("    s{number}: [g, n{number}, {}]", ip(number)));
+    let used = rules(&|number| format!("from: s{number}"));
+    time("sets", &lab(&format!("  sets:\n{sets}{used}")), true);
+    let wide = format!(
+        "  rules: [{{ from: [{list_of_ends}], ports: [{}], action: deny }}]\n",
+        list(|it| it.to_string())
+    );
+    time("a rule of long lists", &lab(&wide), true);
+    let wrong = rules(&|number| {
+        format!("from: m{number}, to: [g/f{number}, n{number}/f], ports: 2-1, proto: tpc")
+    });
+    time("wrong rules", &lab(&wrong), false);
+    let same = rules(&|_| "name: a, from: n1, to: n2".to_owned());
+    time("rules of one name", &lab(&same), false);
+    let nested = lines(|number| format!("    s{number}: [s{}, g]", number / 2));
+    time("sets in sets", &lab(&format!("  sets:\n{nested}")), false);
+}

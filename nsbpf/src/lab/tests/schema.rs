@@ -10,12 +10,14 @@ use crate::lab::*;
 const REFERENCE: &str = include_str!("../../../../docs/lab-reference.md");
 
 /// Sections of the reference, and what the schema calls what they describe.
-const SECTIONS: [(&str, &str); 6] = [
+const SECTIONS: [(&str, &str); 8] = [
     ("The lab", ""),
     ("Bridges", "Bridge"),
     ("Namespaces", "Namespace"),
     ("Routes", "Route"),
     ("Interfaces", "Interface"),
+    ("Policy", "Policy"),
+    ("Rules", "Rule"),
     ("Expectations", "Expectation"),
 ];
 
@@ -152,6 +154,10 @@ fn lab(bridge: &str, namespace: &str, interface: &str, rest: &str) -> String {
     )
 }
 
+fn policy(text: &str) -> String {
+    lab("", "", "bridge: br0", &format!("policy: {{ {text} }}"))
+}
+
 /// What each of both takes, the other takes.
 #[test]
 fn the_schema_takes_what_the_parser_takes() {
@@ -168,6 +174,28 @@ fn the_schema_takes_what_the_parser_takes() {
         lab("", "netns: x\n    pid:\n    container:", "bridge: br0, peer:", ""),
         lab("", "", "bridge: br0", "expect: [{ from: all, to: [n, 10.0.0.2], tcp: 1, udp: }]"),
         lab("", "", "bridge: br0", "expect: [{ from: n, to: m, udp: 65535, reach: false }]"),
+        policy("default: deny, established: , sets: , rules: []"),
+        policy(
+            "sets: { a: [n, 10.0.0.0/8, 1.5.0.0/16], b: m/e }, rules: [{ from: a, to: { not: [b] }, action: log }]",
+        ),
+        policy(
+            "rules: [{ ports: [80, 443-444, '1'], source_ports: 0, proto: [tcp, 17], action: reject, log: 7 }]",
+        ),
+        policy(
+            "rules: [{ flags: [syn, '!ack'], action: allow, limit: , burst: ~ }, { flags: rst, action: deny, log: false }]",
+        ),
+        policy(
+            "rules: [{ proto: icmp, icmp: [8, 3/1, redirect], action: deny }, { icmp: echo-reply, action: deny }]",
+        ),
+        policy(
+            "rules: [{ dscp: [ef, 63], vlan: [none, 1-9], fragment: true, action: deny, name: }]",
+        ),
+        policy(
+            "rules: [{ ethertype: [0x0806, arp, 34525], source_mac: '03:00:00:00:00:01', fragment: , action: deny }]",
+        ),
+        policy(
+            "rules: [{ action: limit, limit: 5 packets/s, burst: 9 }, { action: limit, limit: 1Gbit/s, burst: 1Mbit }]",
+        ),
         "name: 1\nnamespaces: { 2: }\n".to_owned(),
         "name: 1.5\nbridges: { 3: { namespace: 4 } }\nnamespaces: { 2: }\n".to_owned(),
         "name: a\nbridges:\nnamespaces: { n: { interfaces: } }\nexpect: []\n".to_owned(),
@@ -232,6 +260,39 @@ fn the_schema_refuses_what_the_parser_refuses() {
         lab("", "", "bridge: br0", "expect: [{ from: [], to: m }]"),
         lab("", "", "bridge: br0", "expect: [{ from: n }]"),
         lab("", "", "bridge: br0", "expect: { from: n, to: m }"),
+        policy("default: drop"),
+        policy("colour: red"),
+        policy("established: maybe"),
+        policy("sets: { a: [] }"),
+        policy("sets: { a/b: [n] }"),
+        policy("rules: {}"),
+        policy("rules: [{}]"),
+        policy("rules: [{ action: drop }]"),
+        policy("rules: [{ action: deny, colour: red }]"),
+        policy("rules: [{ action: deny, name: a/b }]"),
+        policy("rules: [{ action: deny, from: [] }]"),
+        policy("rules: [{ action: deny, from: { net: n } }]"),
+        policy("rules: [{ action: deny, from: {} }]"),
+        policy("rules: [{ action: deny, proto: tpc }]"),
+        policy("rules: [{ action: deny, proto: 256 }]"),
+        policy("rules: [{ action: deny, ports: 65536 }]"),
+        policy("rules: [{ action: deny, ports: http }]"),
+        policy("rules: [{ action: deny, ports: [] }]"),
+        policy("rules: [{ action: deny, flags: sin }]"),
+        policy("rules: [{ action: deny, icmp: 8/ }]"),
+        policy("rules: [{ action: deny, dscp: af14 }]"),
+        policy("rules: [{ action: deny, dscp: 64 }]"),
+        policy("rules: [{ action: deny, vlan: 4095 }]"),
+        policy("rules: [{ action: deny, source_mac: '02:00' }]"),
+        policy("rules: [{ action: deny, ethertype: ip }]"),
+        policy("rules: [{ action: deny, ethertype: 5 }]"),
+        policy("rules: [{ action: deny, fragment: some }]"),
+        policy("rules: [{ action: deny, log: 0 }]"),
+        policy("rules: [{ action: deny, limit: 5/s }]"),
+        policy("rules: [{ action: deny, burst: 5 }]"),
+        policy("rules: [{ action: limit }]"),
+        policy("rules: [{ action: limit, limit: 5 }]"),
+        policy("rules: [{ action: limit, limit: 5/s, burst: some }]"),
         "name: a/b\nnamespaces: { n: {} }\n".to_owned(),
         "namespaces: { n: {} }\n".to_owned(),
         "name: a\n".to_owned(),

@@ -68,7 +68,14 @@ fn one(
                 sum(&flow[of_end]) == (segments, bytes)
             })
         });
-        Ok(if same { Ok(flow) } else { Err(format!("{flow:#}: not what the sockets sent")) })
+        Ok(if same {
+            Ok(flow)
+        } else {
+            Err(format!(
+                "{flow:#}: not what the sockets sent: {:?}",
+                sockets.map(|(socket, ..)| sent(socket).ok())
+            ))
+        })
     })?;
     assert_eq!((&flow["from"]["address"], &flow["to"]["address"]), (&json!(from), &json!(to)));
     assert_eq!((&flow["tcp_state"], &flow["settled"]), (&json!("established"), &json!(true)));
