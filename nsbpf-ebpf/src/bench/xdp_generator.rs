@@ -25,7 +25,7 @@ static GENERATOR_UDP: Global<u32> = Global::new(0);
 #[xdp]
 pub fn xdp_generator(context: XdpContext) -> u32 {
     let chosen = match GENERATOR_FLOWS.load() {
-        1 => Some(()),
+        0 | 1 => Some(()),
         ENDLESS => begin(&context),
         flows => choose(&context, flows),
     };

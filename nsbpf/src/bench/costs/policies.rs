@@ -1,9 +1,11 @@
-//! What a policy of many rules costs whoever changes it: `nsbpf policy set`, from outside, and
-//! the memory of its maps.
+//! What a policy of many rules costs whoever changes it: to compile it and put it into force,
+//! once it is read; `nsbpf policy set` from outside, with all there is to it; and the memory of
+//! its maps.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use crate::apply::{self, Wish};
 use crate::bench::wiring::{Size, Wiring};
@@ -22,7 +24,10 @@ const SWAPS: u32 = 5;
 pub(in crate::bench) struct Policies {
     /// Rules of each.
     pub(in crate::bench) count: u32,
-    /// Seconds, from the start of the program to its end.
+    /// Seconds from when a lab with another policy is read until that is in force, and all else
+    /// is as it was.
+    pub(in crate::bench) swap: Vec<f64>,
+    /// Seconds that `nsbpf policy set` takes, from its start to its end.
     pub(in crate::bench) set: Vec<f64>,
     /// Bytes that the maps take in the kernel.
     pub(in crate::bench) memory_bytes: f64,
@@ -32,33 +37,43 @@ pub(in crate::bench) struct Policies {
 /// them the same but the last.
 pub(in crate::bench) fn measure(count: u32) -> Result<Policies, BenchError> {
     let source = Wiring::Bridge { netfilter: false }.lab(0, Size::USUAL);
-    let mut lab = Lab::parse(&source, "the benchmark's lab").map_err(Box::new)?;
-    let text = rules::policy(count, 0, 0);
-    lab.policy = Some(lab.read_policy(&text, "the benchmark's policy").map_err(Box::new)?);
+    let lab = Lab::parse(&source, "the benchmark's lab").map_err(Box::new)?;
     let store = Store::new(&lab.name);
     let lock = store.lock()?;
-    let settings = mode::settings(&store, Some(IngressHook::Tc), Wish::Any)?;
-    let settings = Settings { flows: DEFAULT_FLOWS, rules_file: Some(text), ..settings };
-    let never = std::sync::atomic::AtomicBool::new(false);
-    apply::converge(&store, &lab, &settings, &never)?;
+    let mut policies = Policies { count, ..Policies::default() };
+    for number in 0..=SWAPS {
+        let took = converge(&store, &lab, rules::policy(count, number, 0))?;
+        // The first one is when the lab comes up.
+        if number > 0 {
+            policies.swap.push(took.as_secs_f64());
+        }
+    }
     // What `up` keeps, so that other rules can be set without the file.
     store.write_lab_source(&source)?;
     drop(lock);
-    let mut policies = Policies { count, ..Policies::default() };
-    for number in 0..=SWAPS {
-        let rules = rules::policy(count, 1 + number, 0);
+    for number in 1..=SWAPS {
+        let rules = rules::policy(count, SWAPS + number, 0);
         let start = Instant::now();
         set(lab.name.as_str(), &rules)?;
-        // The first one may have to have larger maps.
-        if number > 0 {
-            policies.set.push(start.elapsed().as_secs_f64());
-        }
+        policies.set.push(start.elapsed().as_secs_f64());
     }
     let lock = store.lock()?;
     policies.memory_bytes = memory(&store)?;
     apply::take_down(&store)?;
     lock.retire();
     Ok(policies)
+}
+
+/// Gives the lab a policy. Returns the time that it takes once it is read.
+fn converge(store: &Store, lab: &Lab, rules: String) -> Result<Duration, BenchError> {
+    let policy = lab.read_policy(&rules, "the benchmark's policy").map_err(Box::new)?;
+    let lab = Lab { policy: Some(policy), ..lab.clone() };
+    let settings = mode::settings(store, Some(IngressHook::Tc), Wish::Any)?;
+    let settings = Settings { flows: DEFAULT_FLOWS, rules_file: Some(rules), ..settings };
+    let never = AtomicBool::new(false);
+    let start = Instant::now();
+    apply::converge(store, &lab, &settings, &never)?;
+    Ok(start.elapsed())
 }
 
 /// Runs the program that this is, and tells it the rules.
