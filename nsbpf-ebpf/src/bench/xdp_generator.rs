@@ -6,7 +6,7 @@ use aya_ebpf::bindings::xdp_action::XDP_ABORTED;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_redirect};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use nsbpf_common::generator::{self, ENDLESS, IPV4_BYTES, UDP_BYTES};
+use nsbpf_common::generator::{self, ENDLESS, ENDLESS_ENDS, IPV4_BYTES, UDP_BYTES};
 
 /// The interface that frames are sent out by, in the namespace of whoever runs the
 /// program (`__xdp_do_redirect_frame`, Linux 6.18); the loader sets it.
@@ -26,7 +26,8 @@ static GENERATOR_UDP: Global<u32> = Global::new(0);
 pub fn xdp_generator(context: XdpContext) -> u32 {
     let chosen = match GENERATOR_FLOWS.load() {
         0 | 1 => Some(()),
-        ENDLESS => begin(&context),
+        ENDLESS => begin(&context, false),
+        ENDLESS_ENDS => begin(&context, true),
         flows => choose(&context, flows),
     };
     if chosen.is_none() {
@@ -55,7 +56,7 @@ fn choose(context: &XdpContext, flows: u32) -> Option<()> {
 
 /// A flow that was not there before. No headers are between that of IPv4 and that of UDP.
 #[inline(always)]
-fn begin(context: &XdpContext) -> Option<()> {
+fn begin(context: &XdpContext, is_elsewhere: bool) -> Option<()> {
     const TO_UDP: u32 = 20;
     let header = context.data() + GENERATOR_UDP.load().checked_sub(TO_UDP)? as usize;
     if header + IPV4_BYTES > context.data_end() {
@@ -63,8 +64,10 @@ fn begin(context: &XdpContext) -> Option<()> {
     }
     // SAFETY: it takes nothing.
     let number = unsafe { bpf_get_prandom_u32() };
+    // SAFETY: likewise.
+    let destination = is_elsewhere.then(|| unsafe { bpf_get_prandom_u32() });
     // SAFETY: compared with the packet's end above, and bytes need no alignment.
     let header = unsafe { &mut *(header as *mut [u8; IPV4_BYTES]) };
-    generator::put_new_flow(header, number);
+    generator::put_new_flow(header, number, destination);
     Some(())
 }

@@ -98,7 +98,7 @@ pub(super) fn policy(count: u32, seed: u32, path: usize) -> String {
             .expect("writing to a string");
     }
     text.push_str("  - name: last\n    from: [10.0.0.0/8, 'fd09::/16']\n");
-    text.push_str("    to: [10.9.0.0/16, 'fd09::/16']\n    action: allow\n");
+    text.push_str("    to: [10.0.0.0/8, 'fd09::/16']\n    action: allow\n");
     text
 }
 
@@ -121,7 +121,7 @@ pub(super) fn linear(table: &str, count: u32) -> String {
         writeln!(text, "{protocol} dport {} {action}", Ports(first, last))
             .expect("writing to a string");
     }
-    text.push_str("ip saddr 10.0.0.0/8 ip daddr 10.9.0.0/16 accept\nether type arp accept\n}\n}\n");
+    text.push_str("ip saddr 10.0.0.0/8 ip daddr 10.0.0.0/8 accept\nether type arp accept\n}\n}\n");
     text
 }
 
@@ -138,7 +138,9 @@ pub(super) fn set(table: &str, count: u32) -> String {
     }
     text.push_str("10.9.0.2 . 9 } }\n");
     text.push_str(CHAIN);
-    text.push_str("ip daddr . udp dport @services accept\nether type arp accept\n}\n}\n");
+    text.push_str("ip daddr . udp dport @services accept\n");
+    // New flows to elsewhere.
+    text.push_str("ip daddr 10.0.0.0/8 udp dport 9 accept\nether type arp accept\n}\n}\n");
     text
 }
 

@@ -76,10 +76,10 @@ pub(in crate::bench) fn udp(shape: Shape, from: Address, to: Address) -> Vec<u8>
 }
 
 /// A short frame of the first of flows without end.
-pub(in crate::bench) fn of_new_flow(from: Address, to: Address) -> Vec<u8> {
+pub(in crate::bench) fn of_new_flow(from: Address, to: Address, is_elsewhere: bool) -> Vec<u8> {
     let mut frame = udp(Shape::SHORT, from, to);
     if let Some(header) = frame[ETHERNET_BYTES..].first_chunk_mut::<IPV4_BYTES>() {
-        put_new_flow(header, 0);
+        put_new_flow(header, 0, is_elsewhere.then_some(0));
         let (header, _) = header.split_at_mut(Ip::V4.header_bytes());
         put(&mut header[10..], &[0, 0]);
         let sum = checksum(&[header]);
@@ -161,10 +161,13 @@ mod tests {
     fn checksums_are_right() {
         let v4 = udp(Shape::SHORT, FROM, TO);
         assert_eq!(checksum(&[&v4[14..34]]), 0, "with its checksum a header sums up to nothing");
-        let mut first = of_new_flow(FROM, TO);
-        for flow in [0, 1, 99_999, u32::MAX] {
-            put_new_flow(first[14..].first_chunk_mut().unwrap(), flow);
-            assert_eq!(checksum(&[&first[14..34]]), 0, "flow {flow} without end");
+        for is_elsewhere in [false, true] {
+            let mut first = of_new_flow(FROM, TO, is_elsewhere);
+            for flow in [0, 1, 99_999, u32::MAX] {
+                let to = is_elsewhere.then(|| flow.rotate_left(9));
+                put_new_flow(first[14..].first_chunk_mut().unwrap(), flow, to);
+                assert_eq!(checksum(&[&first[14..34]]), 0, "flow {flow} without end");
+            }
         }
         // A header of RFC 1071's kind, worked out elsewhere.
         let known = [

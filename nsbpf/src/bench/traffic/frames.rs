@@ -72,7 +72,7 @@ impl Frames {
         end: End,
         processor: usize,
     ) -> Result<Self, BenchError> {
-        let injector = Injector::of_new_flows(testbed)?;
+        let injector = Injector::of_new_flows(testbed, end)?;
         let arrivals = Arrivals::new(end, Shape::SHORT, &testbed.receiver)?;
         let softirqd = SoftirqThread::find(processor);
         let ahead = Ahead { first: FIRST, each: FIRST };

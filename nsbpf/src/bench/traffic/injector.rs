@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::End;
 use super::frame::{self, Address, HOPS, Shape};
 use crate::bench::testbed::{Side, Testbed};
 use crate::bench::wiring::{SENDER, Wiring};
@@ -32,11 +33,15 @@ impl Injector {
         Ok(Self { generator, frame: frame::udp(shape, from, to), run: run(testbed) })
     }
 
-    /// Makes a frame for the path that is of a new flow each time. Likewise.
-    pub(in crate::bench) fn of_new_flows(testbed: &Testbed) -> Result<Self, BenchError> {
+    /// Makes a frame for the path that is of a new flow each time. Likewise. A receiver takes
+    /// only what is for its own address; a sink does not look.
+    pub(in crate::bench) fn of_new_flows(testbed: &Testbed, end: End) -> Result<Self, BenchError> {
         let (from, to) = ends(testbed);
-        let generator = Generator::load_endless(testbed.sender.ifindex, place(Shape::SHORT))?;
-        Ok(Self { generator, frame: frame::of_new_flow(from, to), run: run(testbed) })
+        let is_elsewhere = end == End::XdpSink;
+        let (ifindex, udp) = (testbed.sender.ifindex, place(Shape::SHORT));
+        let generator = Generator::load_endless(ifindex, udp, is_elsewhere)?;
+        let frame = frame::of_new_flow(from, to, is_elsewhere);
+        Ok(Self { generator, frame, run: run(testbed) })
     }
 
     /// How many runs so many frames take.
