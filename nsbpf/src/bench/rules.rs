@@ -73,7 +73,13 @@ impl Rule {
             _ => (first, first + 100 * port(0, number % 3)),
         };
         let protocol = if mixed & 1 == 0 { "tcp" } else { "udp" };
-        Self { from, to, protocol, ports, is_allowed: to == Place::Any || number % 7 != 0 }
+        Self {
+            from,
+            to,
+            protocol,
+            ports,
+            is_allowed: to == Place::Any || !number.is_multiple_of(7),
+        }
     }
 }
 

@@ -279,7 +279,8 @@ fn rules() -> Result<(), Failed> {
     assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
     let report: Value = serde_json::from_slice(&std::fs::read(&json)?)?;
     let experiments = report["experiments"].as_array().expect("experiments");
-    for (id, others) in [("known", ["bridge-one", "nft-many"]), ("new", ["bridge-few", "nft-set"])] {
+    for (id, others) in [("known", ["bridge-one", "nft-many"]), ("new", ["bridge-few", "nft-set"])]
+    {
         for end in ["sink", "receiver"] {
             let paths = experiment(experiments, &format!("rules/40/{id}/{end}"))["paths"].clone();
             let paths = paths.as_array().expect("paths");

@@ -78,9 +78,8 @@ impl Mode {
     pub(in crate::bench) fn tells_of_rules(&self, is_new: bool) -> bool {
         match self.filter {
             Filter::None => self.name == BRIDGE,
-            Filter::Linear(_) => !is_new,
+            Filter::Linear(_) | Filter::Policy(Amount::One) => !is_new,
             Filter::Set(_) | Filter::Policy(Amount::Many | Amount::Tenth) => true,
-            Filter::Policy(Amount::One) => !is_new,
             Filter::Policy(Amount::Few) => is_new,
         }
     }
