@@ -15,7 +15,8 @@ pub struct FlowPacket {
     pub direction: u8,
     /// TCP flags; 0 of what is no TCP.
     pub tcp_flags: u8,
-    reserved: [u8; 5],
+    is_fragment: u8,
+    reserved: [u8; 4],
 }
 
 abi!(FlowPacket, size = 56, align = 8);
@@ -30,8 +31,14 @@ const FRAGMENTED: u64 = 0x3fff << 16;
 
 impl FlowPacket {
     /// Of a packet that was not looked at.
-    pub(crate) const EMPTY: Self =
-        Self { key: FlowKey::EMPTY, has_flow: 0, direction: 0, tcp_flags: 0, reserved: [0; 5] };
+    pub(crate) const EMPTY: Self = Self {
+        key: FlowKey::EMPTY,
+        has_flow: 0,
+        direction: 0,
+        tcp_flags: 0,
+        is_fragment: 0,
+        reserved: [0; 4],
+    };
 
     /// Whether the packet is of a flow: it is IP, and whole enough to say so.
     #[inline(always)]
@@ -54,6 +61,14 @@ impl FlowPacket {
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         self.tcp_flags & (tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST) == 0
+    }
+
+    /// Whether it is that, and all of a packet: others follow what became of a fragment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_plain_and_whole(&self) -> bool {
+        const BEGINS_OR_ENDS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+        (self.tcp_flags & BEGINS_OR_ENDS) | self.is_fragment == 0
     }
 
     /// Looks at a packet that is what most are; `false` for one that must be parsed.
@@ -94,6 +109,7 @@ impl FlowPacket {
     pub fn look<P: Packet + ?Sized>(&mut self, packet: &P, headers: &Headers, by_head: bool) {
         let kind = headers.protocol;
         self.forget();
+        self.is_fragment = u8::from(!matches!(headers.fragment(), Fragment::Whole));
         match headers.family() {
             Family::Ipv4 => self.set_v4(packet, headers.network_offset + 12, kind),
             Family::Ipv6 => self.set_v6(packet, headers.network_offset + 8, kind),
@@ -130,7 +146,7 @@ impl FlowPacket {
     /// That the packet is of no flow.
     #[inline(always)]
     pub fn forget(&mut self) {
-        (self.has_flow, self.tcp_flags) = (0, 0);
+        (self.has_flow, self.tcp_flags, self.is_fragment) = (0, 0, 0);
         self.key.set_ports([0; 2]);
     }
 

@@ -42,11 +42,12 @@ pub fn track(seen: &Seen, port: u16) {
 }
 
 /// Counts a packet that came in by a port in its flow, if that is one whose packets just go
-/// on: what was decided about them in this generation of the policy.
+/// on: what was decided about them in this generation of the policy. Fragments are looked at
+/// one by one, because others follow the first one of a packet.
 #[inline(always)]
 pub fn track_judged(seen: &Seen, port: u16, generation: u64) -> Option<Judgement> {
     let Seen { flow: packet, weight, .. } = seen;
-    if !packet.has_flow() || !packet.is_plain() {
+    if !packet.has_flow() || !packet.is_plain_and_whole() {
         return None;
     }
     let number = recent_number(&packet.key);
@@ -295,8 +296,11 @@ extern "C" fn settle_flow() -> u64 {
     let (Some(seen), Some(copy)) = (SEEN_PACKETS.get_ptr(0), BLANK_FLOWS.get_ptr_mut(0)) else {
         return 0;
     };
-    // SAFETY: this CPU's own, as the packet's is.
-    let (key, copy) = unsafe { (&(*seen).flow.key, &mut *copy) };
+    // SAFETY: this CPU's own, and the packet's own.
+    let seen = unsafe { &*seen };
+    let key = &seen.flow.key;
+    // SAFETY: likewise.
+    let copy = unsafe { &mut *copy };
     let Some(flow) = NEW_FLOWS.get_ptr_mut(key) else { return 0 };
     // SAFETY: as for any flow.
     let flow = unsafe { &*flow };

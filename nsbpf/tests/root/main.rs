@@ -39,6 +39,7 @@ mod leaks;
 mod log;
 mod offloads;
 mod policy;
+mod policy_ends;
 mod programs;
 mod random;
 mod ready;
@@ -88,6 +89,7 @@ fn main() {
         log::TESTS,
         offloads::TESTS,
         policy::TESTS,
+        policy_ends::TESTS,
         verbs::TESTS,
         language::TESTS,
         wiring::TESTS,

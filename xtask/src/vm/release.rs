@@ -3,12 +3,8 @@
 use anyhow::{Result, bail};
 
 /// The suites whose newest kernel has that version; others are in the last one.
-const SUITES: [(&str, &str); 4] = [
-    ("5.10", "bullseye-security"),
-    ("6.1", "bookworm-security"),
-    ("6.12", "trixie"),
-    ("", "trixie-backports"),
-];
+const SUITES: [(&str, &str); 3] =
+    [("6.1", "bookworm-security"), ("6.12", "trixie"), ("", "trixie-backports")];
 
 /// A kernel that can be asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +29,7 @@ impl Release {
         Ok(match known {
             Some((_, suite)) => Self { suite: (*suite).to_owned(), version: None },
             // "6.1" is not "6.18".
-            None => Self { suite: SUITES[3].1.to_owned(), version: Some(format!("{word}.")) },
+            None => Self { suite: SUITES[2].1.to_owned(), version: Some(format!("{word}.")) },
         })
     }
 }
