@@ -4,13 +4,13 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::itself;
+use super::itself::{self, Itself};
 
 /// Measure what the datapath costs a packet
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    itself: itself::Arguments,
+    itself: Itself,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {

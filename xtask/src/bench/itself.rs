@@ -13,7 +13,7 @@ use crate::{command, privilege, run::NoRoot};
 
 /// Which nsbpf is measured, and where what it finds goes.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct Itself {
     /// Also write all that was measured to a file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -26,8 +26,8 @@ pub(super) struct Arguments {
 }
 
 /// Starts `nsbpf bench` with these arguments, and those that are passed on.
-pub(super) fn run(arguments: &Arguments, ours: &[&str]) -> Result<()> {
-    let Arguments { json, nsbpf, passed_on } = arguments;
+pub(super) fn run(itself: &Itself, ours: &[&str]) -> Result<()> {
+    let Itself { json, nsbpf, passed_on } = itself;
     let program = match nsbpf {
         Some(program) => fs::canonicalize(program).context("find the nsbpf to measure")?,
         None => nsbpf::build()?,

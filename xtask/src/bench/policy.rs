@@ -4,7 +4,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::itself;
+use super::itself::{self, Itself};
 
 /// Measure what rules cost a packet, beside nftables
 #[derive(Args)]
@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
-    itself: itself::Arguments,
+    itself: Itself,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
