@@ -15,6 +15,7 @@ use crate::packet::{Family, protocol};
 use crate::policy::Judgement;
 use crate::spread::spread;
 use crate::stats::Cell;
+use crate::verifier::unknown;
 pub use packet::FlowPacket;
 pub(crate) use packet::{TRANSPORT_V4, TRANSPORT_V6};
 pub use recent::{RecentFlow, RecentRest};
@@ -299,6 +300,14 @@ impl Flow {
         *self = Self::default();
         (self.first_seen_ns, self.last_seen_ns) = (now_ns, now_ns);
         self.initiator = direction;
+    }
+
+    /// A direction. By its lowest bit and not by a comparison, of which older verifiers
+    /// (Linux 6.1) know nothing any more once the number was put aside.
+    #[inline(always)]
+    #[must_use]
+    pub fn direction(&self, number: u8) -> Option<&FlowDirection> {
+        self.directions.get(unknown(usize::from(number & 1)) & 1)
     }
 
     /// What an end sent: nothing, if there is no end of that number.

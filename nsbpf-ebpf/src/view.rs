@@ -299,7 +299,8 @@ impl Forward for TcPacket {
         if is {
             // Nobody in a namespace is to see it.
             // SAFETY: as in `skb`; nobody else has a reference to the context.
-            unsafe { ((*self.skb).cb[2], (*self.skb).cb[3]) = (0, 0) };
+            let skb = unsafe { &mut *self.skb };
+            (skb.cb[2], skb.cb[3]) = (0, 0);
         }
         is
     }
@@ -325,7 +326,8 @@ impl Forward for TcPacket {
         #[expect(clippy::cast_possible_truncation, reason = "half of it each")]
         let halves = (secret as u32, (secret >> 32) as u32);
         // SAFETY: as in `skb`; nobody else has a reference to the context.
-        unsafe { ((*self.skb).cb[2], (*self.skb).cb[3]) = halves };
+        let skb = unsafe { &mut *self.skb };
+        (skb.cb[2], skb.cb[3]) = halves;
         let flags = if matches!(way, Back::Ingress) { BPF_F_INGRESS } else { 0 };
         // SAFETY: it takes numbers only.
         unsafe { bpf_redirect(PORT_BASE.load() + u32::from(port), flags.into()) };

@@ -4,8 +4,10 @@ mod all;
 mod datapath;
 mod environment;
 mod figure;
+mod itself;
 mod markdown;
 mod nsbpf;
+mod policy;
 mod process;
 mod report;
 mod session;
@@ -30,6 +32,7 @@ pub(crate) struct Arguments {
 enum What {
     Topology(topology::Arguments),
     Datapath(datapath::Arguments),
+    Policy(policy::Arguments),
     #[command(hide = true)]
     Session(session::Arguments),
 }
@@ -39,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => all::run(&arguments.all),
         Some(What::Topology(arguments)) => topology::run(arguments),
         Some(What::Datapath(arguments)) => datapath::run(arguments),
+        Some(What::Policy(arguments)) => policy::run(arguments),
         Some(What::Session(arguments)) => session::run(arguments),
     }
 }

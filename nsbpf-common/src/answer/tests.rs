@@ -8,11 +8,11 @@ const TO: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const UDP: u8 = protocol::UDP;
 
 fn frame(tag: bool, is_v4: bool, of_protocol: u8, carried: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::from_iter(TO.into_iter().chain(FROM));
+    let mut frame = [TO, FROM].concat();
     if tag {
         frame.extend([0x81, 0, 0, 7]);
     }
-    let length = carried.len() as u16;
+    let length = u16::try_from(carried.len()).unwrap();
     if is_v4 {
         let [high, low] = (length + 20).to_be_bytes();
         frame.extend([8, 0, 0x45, 0, high, low, 0, 0, 0x40, 0, 64, of_protocol, 0, 0]);
@@ -76,7 +76,7 @@ fn sum(parts: &[&[u8]]) -> u16 {
     while sum > 0xffff {
         sum = (sum >> 16) + (sum & 0xffff);
     }
-    sum as u16
+    u16::try_from(sum).unwrap()
 }
 
 /// Checks addresses, lengths and checksums; returns the transport header and what is behind.
@@ -86,12 +86,12 @@ fn checked(answer: &[u8], network: usize, is_v4: bool, of_protocol: u8) -> &[u8]
     let (from, to) =
         if is_v4 { (&header[12..16], &header[16..]) } else { (&header[8..24], &header[24..]) };
     assert_eq!((from.last(), to.last()), (Some(&2), Some(&1)));
-    let length = carried.len() as u16;
+    let length = u16::try_from(carried.len()).unwrap();
     if is_v4 {
-        assert_eq!(header[..4], [0x45, 0, 0, ip.len() as u8]);
+        assert_eq!(header[..4], [0x45, 0, 0, u8::try_from(ip.len()).unwrap()]);
         assert_eq!((header[9], sum(&[header])), (of_protocol, 0xffff));
     } else {
-        assert_eq!(header[4..8], [0, length as u8, of_protocol, 64]);
+        assert_eq!(header[4..8], [0, u8::try_from(length).unwrap(), of_protocol, 64]);
     }
     let pseudo = [[0, of_protocol], length.to_be_bytes()].concat();
     let has_pseudo = !(is_v4 && of_protocol == protocol::ICMP);

@@ -166,7 +166,6 @@ impl Judgement {
 
     /// The port that it is about.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the lowest 16 bits are meant")]
     pub const fn port(self) -> u16 {
         (self.0 & PORT) as u16
     }

@@ -69,8 +69,8 @@ abi!(Subject, size = 128, align = 8);
 
 /// ICMP types (RFC 792, RFC 4443) of echoes.
 const ECHO_REPLY: u64 = 0;
-const ECHO_REQUEST: u64 = 8;
-const ECHO_REQUEST_V6: u64 = 128;
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REQUEST_V6: u8 = 128;
 const ECHO_REPLY_V6: u64 = 129;
 
 /// The value of [`field::ICMP`] for a type and a code.
@@ -157,8 +157,8 @@ impl Subject {
             self.tcp_flags = tcp_flag::ACK;
         }
         let asked = match (self.field(field::ICMP).wrapping_sub(1)) >> 8 {
-            ECHO_REPLY => icmp(ECHO_REQUEST as u8, 0),
-            ECHO_REPLY_V6 => icmp(ECHO_REQUEST_V6 as u8, 0),
+            ECHO_REPLY => icmp(ECHO_REQUEST, 0),
+            ECHO_REPLY_V6 => icmp(ECHO_REQUEST_V6, 0),
             _ => self.field(field::ICMP),
         };
         self.set(field::ICMP, asked);

@@ -6,14 +6,14 @@ use aya_ebpf::bindings::xdp_action::XDP_ABORTED;
 use aya_ebpf::helpers::{bpf_get_prandom_u32, bpf_redirect};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use nsbpf_common::generator::{self, UDP_BYTES};
+use nsbpf_common::generator::{self, ENDLESS, ENDLESS_ENDS, IPV4_BYTES, UDP_BYTES};
 
 /// The interface that frames are sent out by, in the namespace of whoever runs the
 /// program (`__xdp_do_redirect_frame`, Linux 6.18); the loader sets it.
 #[unsafe(no_mangle)]
 static GENERATOR_IFINDEX: Global<u32> = Global::new(0);
 
-/// How many flows the frames are of; the loader sets it.
+/// How many flows the frames are of, or that there is no end of them; the loader sets it.
 #[unsafe(no_mangle)]
 static GENERATOR_FLOWS: Global<u32> = Global::new(1);
 
@@ -24,8 +24,13 @@ static GENERATOR_UDP: Global<u32> = Global::new(0);
 /// Chooses a flow, and sends the frame.
 #[xdp]
 pub fn xdp_generator(context: XdpContext) -> u32 {
-    let flows = GENERATOR_FLOWS.load();
-    if flows > 1 && choose(&context, flows).is_none() {
+    let chosen = match GENERATOR_FLOWS.load() {
+        0 | 1 => Some(()),
+        ENDLESS => begin(&context, false),
+        ENDLESS_ENDS => begin(&context, true),
+        flows => choose(&context, flows),
+    };
+    if chosen.is_none() {
         return XDP_ABORTED;
     }
     // SAFETY: it takes numbers only.
@@ -46,5 +51,23 @@ fn choose(context: &XdpContext, flows: u32) -> Option<()> {
     // SAFETY: compared with the packet's end above, and bytes need no alignment.
     let udp = unsafe { &mut *(udp as *mut [u8; UDP_BYTES]) };
     generator::put_flow(udp, number);
+    Some(())
+}
+
+/// A flow that was not there before. No headers are between that of IPv4 and that of UDP.
+#[inline(always)]
+fn begin(context: &XdpContext, is_elsewhere: bool) -> Option<()> {
+    const TO_UDP: u32 = 20;
+    let header = context.data() + GENERATOR_UDP.load().checked_sub(TO_UDP)? as usize;
+    if header + IPV4_BYTES > context.data_end() {
+        return None;
+    }
+    // SAFETY: it takes nothing.
+    let number = unsafe { bpf_get_prandom_u32() };
+    // SAFETY: likewise.
+    let destination = is_elsewhere.then(|| unsafe { bpf_get_prandom_u32() });
+    // SAFETY: compared with the packet's end above, and bytes need no alignment.
+    let header = unsafe { &mut *(header as *mut [u8; IPV4_BYTES]) };
+    generator::put_new_flow(header, number, destination);
     Some(())
 }

@@ -296,8 +296,11 @@ extern "C" fn settle_flow() -> u64 {
     let (Some(seen), Some(copy)) = (SEEN_PACKETS.get_ptr(0), BLANK_FLOWS.get_ptr_mut(0)) else {
         return 0;
     };
-    // SAFETY: this CPU's own, as the packet's is.
-    let (key, copy) = unsafe { (&(*seen).flow.key, &mut *copy) };
+    // SAFETY: this CPU's own, and the packet's own.
+    let seen = unsafe { &*seen };
+    let key = &seen.flow.key;
+    // SAFETY: likewise.
+    let copy = unsafe { &mut *copy };
     let Some(flow) = NEW_FLOWS.get_ptr_mut(key) else { return 0 };
     // SAFETY: as for any flow.
     let flow = unsafe { &*flow };

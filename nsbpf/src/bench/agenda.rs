@@ -5,7 +5,7 @@
 
 use super::experiment::{Experiment, Kind};
 use super::ip::Ip;
-use super::mode::{MODES, Mode};
+use super::mode::{MODES, Mode, POLICY_MODES, WITH_FLOWS};
 use super::traffic::{ENDS, ETHERNET_BYTES, Shape};
 use super::turns::LEAST;
 use super::wiring::Size;
@@ -53,6 +53,9 @@ pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
             );
         }
     }
+    if has(Part::Policy) {
+        all.extend([false, true].into_iter().flat_map(|is_new| judged(options, is_new)));
+    }
     all.retain_mut(|experiment| {
         experiment.modes.retain(|mode| mode.takes_mtu(experiment.size.mtu));
         !experiment.modes.is_empty()
@@ -63,7 +66,11 @@ pub(super) fn experiments(options: &Options) -> Vec<Experiment> {
 /// The paths that were asked for, or else those that are meant.
 fn modes(options: &Options, are_meant: impl Fn(&Mode) -> bool) -> Vec<&'static Mode> {
     let is_wanted = |mode: &&Mode| match options.modes.as_slice() {
-        [] => options.all_modes || are_meant(mode),
+        [] => {
+            // What a policy costs is told beside the same path without.
+            let is_judged = options.policy.is_some() && mode.name == WITH_FLOWS;
+            options.all_modes || are_meant(mode) || is_judged
+        }
         names => names.iter().any(|name| name == mode.name),
     };
     MODES.iter().filter(is_wanted).collect()
@@ -103,6 +110,23 @@ fn frames(options: &Options, shape: Shape, is_usual: bool) -> impl Iterator<Item
         let modes = all.iter().copied().filter(|mode| mode.ends.contains(&end)).collect();
         let size = size_for(shape);
         Experiment { kind: Kind::Frames(end, shape), size, modes, rounds }
+    })
+}
+
+/// Short frames past many rules and few, to each end.
+fn judged(options: &Options, is_new: bool) -> impl Iterator<Item = Experiment> {
+    let many = options.many_rules();
+    let is_wanted = |mode: &&'static Mode| {
+        let named = &options.modes;
+        mode.tells_of_rules(is_new)
+            && (named.is_empty() || named.iter().any(|name| name == mode.name))
+    };
+    let all: Vec<_> = MODES.iter().chain(&POLICY_MODES).filter(is_wanted).collect();
+    let rounds = options.rounds;
+    ENDS.into_iter().map(move |end| {
+        let modes = all.iter().copied().filter(|mode| mode.ends.contains(&end)).collect();
+        let kind = Kind::Rules { end, is_new, many };
+        Experiment { kind, size: Size::USUAL, modes, rounds }
     })
 }
 

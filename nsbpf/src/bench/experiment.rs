@@ -28,6 +28,8 @@ pub(super) struct Experiment {
 pub(super) enum Kind {
     /// Frames made in the kernel.
     Frames(End, Shape),
+    /// Short frames past so many rules, all of a flow that is known or each of a new one.
+    Rules { end: End, is_new: bool, many: u32 },
     /// UDP between two sockets.
     Sockets(Shape),
     /// TCP, a byte each way, with the ends on one processor or on two.
@@ -53,6 +55,9 @@ pub(super) struct Settings {
     pub(super) flows: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) streams: Option<u16>,
+    /// Of the paths that have many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rules: Option<u32>,
     /// That its two ends are on.
     pub(super) processors: u8,
     pub(super) mtu: u16,
@@ -64,7 +69,9 @@ impl Experiment {
     fn processors(&self, on: Processors) -> u8 {
         let two = if on.other.is_some() { 2 } else { 1 };
         match self.kind {
-            Kind::Frames(..) | Kind::Sockets(_) | Kind::Connections { .. } => 1,
+            Kind::Frames(..) | Kind::Rules { .. } | Kind::Sockets(_) | Kind::Connections { .. } => {
+                1
+            }
             Kind::RoundTrips { processors, .. } => processors,
             Kind::Bulk { .. } | Kind::Command(..) => two,
         }
@@ -77,6 +84,14 @@ impl Experiment {
         let kind = match kind {
             Kind::Frames(End::XdpSink, of) => format!("frames/{}/sink", shape(of)),
             Kind::Frames(End::Receiver, of) => format!("frames/{}/receiver", shape(of)),
+            Kind::Rules { end, is_new, many } => {
+                let flows = if *is_new { "new" } else { "known" };
+                let end = match end {
+                    End::XdpSink => "sink",
+                    End::Receiver => "receiver",
+                };
+                format!("rules/{many}/{flows}/{end}")
+            }
             Kind::Sockets(of) => format!("sockets/{}", shape(of)),
             Kind::RoundTrips { ip, .. } => format!("round-trips/{}", ip.id()),
             Kind::Connections { ip } => format!("connections/{}", ip.id()),
@@ -110,6 +125,10 @@ impl Experiment {
         };
         let kind = match kind {
             Kind::Frames(end, of) => format!("Frames of {}, to the {end}", shape(of)),
+            Kind::Rules { end, is_new, many } => {
+                let flows = if *is_new { "each of a new flow" } else { "all of a known flow" };
+                format!("Past {many} rules, or fewer: frames {flows}, to the {end}")
+            }
             Kind::Sockets(of) => format!("UDP sockets, frames of {}", shape(of)),
             Kind::RoundTrips { ip, .. } => format!("TCP round trips, {ip}"),
             Kind::Connections { ip } => format!("TCP connections, a byte each way, {ip}"),
@@ -118,7 +137,7 @@ impl Experiment {
             Kind::Command(_, Command { client, .. }) => format!("`{}`", shell_words::join(client)),
         };
         let processors = match (&self.kind, self.processors(on)) {
-            (Kind::Frames(..) | Kind::Sockets(_), _) => "",
+            (Kind::Frames(..) | Kind::Rules { .. } | Kind::Sockets(_), _) => "",
             (_, 1) => ", one processor",
             _ => ", two processors",
         };
@@ -138,6 +157,7 @@ impl Experiment {
         let settings = match self.kind {
             Kind::Frames(end, shape) => Settings { end: Some(end), ..of_shape(shape) },
             Kind::Sockets(shape) => of_shape(shape),
+            Kind::Rules { many, .. } => Settings { rules: Some(many), ..Settings::default() },
             Kind::Bulk { ip, streams } => {
                 Settings { ip: Some(ip), streams: Some(streams), ..Settings::default() }
             }
@@ -151,13 +171,18 @@ impl Experiment {
     /// What its rounds find; the first is what it is about.
     pub(super) fn metrics(&self) -> &'static [Metric] {
         match &self.kind {
-            Kind::Frames(..) => Frames::METRICS,
+            Kind::Frames(..) | Kind::Rules { .. } => Frames::METRICS,
             Kind::Sockets(_) => Sockets::METRICS,
             Kind::RoundTrips { .. } => RoundTrips::METRICS,
             Kind::Connections { .. } => Connections::METRICS,
             Kind::Bulk { .. } => Bulk::METRICS,
             Kind::Command(_, command) => CommandRuns::metrics(command),
         }
+    }
+
+    /// Whether its paths differ in their rules.
+    pub(super) fn is_about_rules(&self) -> bool {
+        matches!(self.kind, Kind::Rules { .. })
     }
 
     /// Whether it is about two processors, and nothing on one.
@@ -167,7 +192,7 @@ impl Experiment {
 
     /// Whether the interfaces have to receive by NAPI for it: labs are not made so.
     pub(super) fn wants_napi(&self) -> bool {
-        matches!(self.kind, Kind::Frames(..))
+        matches!(self.kind, Kind::Frames(..) | Kind::Rules { .. })
     }
 
     /// Makes ready to send over a path.
@@ -179,6 +204,10 @@ impl Experiment {
         let both = on.up_to_two();
         Ok(match &self.kind {
             Kind::Frames(end, shape) => Box::new(Frames::new(testbed, *end, *shape, on.one)?),
+            Kind::Rules { end, is_new: true, .. } => {
+                Box::new(Frames::of_new_flows(testbed, *end, on.one)?)
+            }
+            Kind::Rules { end, .. } => Box::new(Frames::new(testbed, *end, Shape::SHORT, on.one)?),
             Kind::Sockets(shape) => Box::new(Sockets::new(testbed, *shape, on.one)?),
             Kind::RoundTrips { ip, processors: 1 } => {
                 Box::new(RoundTrips::new(testbed, *ip, &[on.one])?)

@@ -10,6 +10,8 @@
 //! wiring.rs        the labs that these are
 //! progress.rs      what it is at
 //! testbed.rs       a path that is up: a sender, a receiver, and what is between them
+//! rules.rs         rules as people write them, ours and those of nftables
+//! firewall.rs      nftables on a bridge
 //! losses.rs        where packets get lost
 //! snmp.rs          counters of protocols
 //! cpu.rs           what processors did
@@ -31,6 +33,7 @@ mod cpu;
 mod environment;
 mod error;
 mod experiment;
+mod firewall;
 mod ip;
 mod losses;
 mod mode;
@@ -38,6 +41,7 @@ mod options;
 mod processor;
 mod progress;
 mod report;
+mod rules;
 mod selftest;
 mod snmp;
 mod statistics;
@@ -63,11 +67,12 @@ pub use report::{
     DrawError, ExperimentReport, Figure, Interface, MetricReport, PathReport, ProgramReport,
     Report, Unit, Verdict,
 };
+pub use rules::MAX_RULES;
 pub use selftest::{SelfTest, selftest};
 pub use statistics::Summary;
 pub use traffic::{Command, Quantity};
 
-use costs::{flows, ports, programs, runs};
+use costs::{flows, policies, ports, programs, runs};
 use cpu::CpuTime;
 use experiment::Experiment;
 use progress::{Tell, tell_of};
@@ -77,7 +82,7 @@ use wiring::Size;
 
 /// The paths that can be compared.
 pub fn mode_names() -> impl Iterator<Item = &'static str> {
-    mode::MODES.iter().map(|mode| mode.name)
+    mode::MODES.iter().chain(&mode::POLICY_MODES).map(|mode| mode.name)
 }
 
 /// All that was measured.
@@ -86,6 +91,7 @@ struct Findings {
     programs: Option<programs::Programs>,
     flows: Vec<flows::Flows>,
     ports: Vec<ports::Ports>,
+    policies: Vec<policies::Policies>,
     experiments: Vec<Measured>,
     runs: Vec<ProgramRun>,
     interfaces: Vec<Interface>,
@@ -120,6 +126,12 @@ pub fn datapath(options: &Options, tell: Tell<'_>) -> Result<Report, BenchError>
             findings.ports.push(ports::measure(*count)?);
         }
     }
+    if has(Part::Policy) {
+        for count in &options.swaps {
+            tell_of(tell, &format!("a policy of {count} rules, in place of another"));
+            findings.policies.push(policies::measure(*count)?);
+        }
+    }
     let mut left = agenda::experiments(options);
     left.retain(|experiment| on.other.is_some() || !experiment.takes_two_processors());
     // Those of one size share testbeds. The programs are looked at on the usual ones.
@@ -148,7 +160,8 @@ fn measure(
     findings: &mut Findings,
 ) -> Result<(), BenchError> {
     let flows = options.flow_counts.iter().copied().max().unwrap_or(1);
-    let setup = Setup { size, stages: options.stages, flows };
+    let Options { stages, policy, .. } = *options;
+    let setup = Setup { size, stages, flows, policy, many: options.many_rules() };
     let with_programs = size == Size::USUAL && options.parts.contains(&Part::Programs);
     let is_wanted = |mode: &&'static mode::Mode| {
         let mut modes = experiments.iter().flat_map(|experiment| &experiment.modes);
@@ -157,7 +170,8 @@ fn measure(
     };
     tell_of(tell, &format!("labs with an MTU of {}, {} ports each", size.mtu, size.ports));
     let mut testbeds = Vec::new();
-    for (number, mode) in mode::MODES.iter().filter(is_wanted).enumerate() {
+    let all = mode::MODES.iter().chain(&mode::POLICY_MODES);
+    for (number, mode) in all.filter(is_wanted).enumerate() {
         testbeds.push(Testbed::new(mode, number, setup)?);
     }
     for testbed in &mut testbeds {

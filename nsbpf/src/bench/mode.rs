@@ -1,6 +1,8 @@
 //! The paths that are compared. Each is a lab and its settings: another path is
 //! another line in [`MODES`].
 
+mod policy;
+
 use nsbpf_common::stats::Way;
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +14,16 @@ use crate::plan::{DEFAULT_FLOWS, Settings};
 use crate::state::{Attach, IngressHook};
 use crate::store::Store;
 
+pub(super) use policy::POLICY_MODES;
+
 /// The path that frames take without a switch between them.
 pub(super) const WIRE: &str = "wire";
 /// The path that all others are measured against.
 pub(super) const BRIDGE: &str = "bridge";
 /// The same with the host's firewall looking on, as it is by default.
 pub(super) const BRIDGE_NF: &str = "bridge+nf";
+/// The bridge with all that our datapath knows, as it is with a policy.
+pub(super) const WITH_FLOWS: &str = "flows";
 /// Bytes of a packet that native XDP on a veth takes at most, rounded down (`veth_xdp_set`,
 /// Linux 6.18).
 const MAX_XDP_MTU: u16 = 3_400;
@@ -35,7 +41,45 @@ pub(super) struct Mode {
     pub(super) ends: &'static [End],
     /// Whether all is measured of it, and not only short frames of one flow.
     pub(super) main: bool,
+    /// What decides which frames pass.
+    pub(super) filter: Filter,
     pub(super) targets: &'static [Target],
+}
+
+/// What decides which frames pass, besides what is between two namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filter {
+    /// Nothing, but for a policy that all paths are to have which can.
+    None,
+    /// A policy of ours.
+    Policy(Amount),
+    /// Rules of nftables, one after the other.
+    Linear(Amount),
+    /// One look-up of nftables in a set.
+    Set(Amount),
+}
+
+/// How many rules there are, or elements of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Amount {
+    One,
+    Few,
+    Many,
+    /// A tenth of these.
+    Tenth,
+}
+
+impl Amount {
+    const FEW: u32 = 10;
+
+    pub(super) fn count(self, many: u32) -> u32 {
+        match self {
+            Self::One => 1,
+            Self::Few => Self::FEW,
+            Self::Many => many,
+            Self::Tenth => (many / 10).max(1),
+        }
+    }
 }
 
 /// What our datapath does on a path.
@@ -72,6 +116,9 @@ pub(super) enum Goal {
     RoundTrip,
     /// How much one connection carries: so much of the other's at least.
     Bulk,
+    /// The rate of short frames, all of a known flow or each of a new one, to an end: so much
+    /// of that with fewer rules, or with others', at least.
+    Rules { end: End, is_new: bool },
 }
 
 /// What is left of our datapath's stages.
@@ -93,6 +140,7 @@ const UNCOUNTED: Mode = Mode {
     datapath: None,
     ends: &ENDS,
     main: true,
+    filter: Filter::None,
     targets: &[],
 };
 
@@ -120,7 +168,7 @@ pub(super) const MODES: [Mode; 13] = [
     ),
     counted("counters-xdp", Counting { ingress: IngressHook::Xdp, ..COUNTERS }, &COUNTING),
     counted(
-        "flows",
+        WITH_FLOWS,
         FLOWS,
         &[target(End::XdpSink, BRIDGE, 0.78, 0.85), target(End::Receiver, BRIDGE, 0.78, 0.85)],
     ),
@@ -185,6 +233,11 @@ impl Mode {
     /// Whether packets pass all that nsbpf counts with, in both directions.
     pub(super) fn counts(&self) -> bool {
         self.datapath.is_some()
+    }
+
+    /// Whether it can have a policy of ours: that needs to know of flows.
+    pub(super) fn can_judge(&self) -> bool {
+        self.datapath.is_some_and(|counting| counting.flows)
     }
 
     /// Whether sender and receiver are ports of the same bridge.

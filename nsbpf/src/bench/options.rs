@@ -60,14 +60,27 @@ pub struct Options {
     pub attach: Vec<u16>,
     /// Numbers of flows that are in a table, and read, 1 to [`MAX_TABLE`].
     pub table: Vec<u32>,
+    /// Rules of a policy on all paths that can have one, 1 to [`MAX_RULES`](super::MAX_RULES);
+    /// `None` for no policy. Of paths that are about many rules these are so many.
+    pub policy: Option<u32>,
+    /// Numbers of rules of a policy that another one takes the place of, likewise.
+    pub swaps: Vec<u32>,
 }
+
+/// Rules that are many, and that targets are for.
+pub(super) const MANY_RULES: u32 = 10_000;
 
 impl Options {
     /// Whether there is anything to measure.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let costs = [Part::Programs, Part::Table, Part::Ports];
+        let costs = [Part::Programs, Part::Table, Part::Ports, Part::Policy];
         !self.parts.iter().any(|part| costs.contains(part)) && agenda::experiments(self).is_empty()
+    }
+
+    /// Rules on paths that are about many.
+    pub(super) fn many_rules(&self) -> u32 {
+        self.policy.unwrap_or(MANY_RULES)
     }
 }
 
@@ -92,11 +105,13 @@ pub enum Part {
     Command,
     /// Frames made in the kernel.
     Frames,
+    /// Rules that packets are judged by, ours and those of nftables.
+    Policy,
 }
 
 impl Part {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Programs,
         Self::Table,
         Self::Ports,
@@ -106,7 +121,14 @@ impl Part {
         Self::Bulk,
         Self::Command,
         Self::Frames,
+        Self::Policy,
     ];
+
+    /// Whether it is measured where nothing else is asked for.
+    #[must_use]
+    pub fn is_usual(self) -> bool {
+        self != Self::Policy
+    }
 
     /// Its name.
     #[must_use]
@@ -121,6 +143,7 @@ impl Part {
             Self::Bulk => "bulk",
             Self::Command => "command",
             Self::Frames => "frames",
+            Self::Policy => "policy",
         }
     }
 }
@@ -145,6 +168,8 @@ impl Options {
             command: None,
             attach: vec![2],
             table: vec![1],
+            policy: None,
+            swaps: Vec::new(),
         }
     }
 }

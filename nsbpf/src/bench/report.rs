@@ -45,6 +45,8 @@ pub struct Report {
     pub within: f64,
     /// What was left of the datapath's stages.
     pub stages: Stages,
+    /// Rules of a policy on paths that can have one; `None` if there was none.
+    pub policy: Option<u32>,
     /// The processor that everything ran on, and the other end of connections on two.
     pub processors: Processors,
     /// The senders' interfaces.
@@ -143,17 +145,22 @@ impl Report {
         on: Processors,
         findings: Findings,
     ) -> Self {
-        let Findings { programs, flows, ports, experiments, runs, interfaces } = findings;
+        let Findings { programs, flows, ports, policies, experiments, runs, interfaces } = findings;
         let program_reports: Vec<ProgramReport> =
             programs.iter().flat_map(|programs| &programs.each).map(ProgramReport::new).collect();
-        // Targets are for all stages.
-        let mut figures = if options.stages == Stages::default() {
-            figure::of_experiments(&experiments)
-        } else {
-            Vec::new()
+        // Targets are for all stages, and those of paths without rules for no policy.
+        let are_judged = |measured: &Measured| {
+            options.stages == Stages::default()
+                && (options.policy.is_none() || measured.experiment.is_about_rules())
         };
+        let mut figures: Vec<Figure> = experiments
+            .iter()
+            .filter(|it| are_judged(it))
+            .flat_map(figure::of_experiment)
+            .collect();
         figures.extend(ports.iter().flat_map(figure::of_ports));
         figures.extend(flows.iter().flat_map(figure::of_flows));
+        figures.extend(policies.iter().flat_map(figure::of_policies));
         if let Some(programs) = &programs {
             figures.extend(figure::of_programs(&programs.load, &program_reports));
         }
@@ -167,6 +174,7 @@ impl Report {
             round_seconds: options.round.as_secs_f64(),
             within: options.within,
             stages: options.stages,
+            policy: options.policy,
             processors: on,
             interfaces,
             experiments,

@@ -42,7 +42,8 @@ pub struct SelfTest {
 /// As of [`datapath`](super::datapath).
 pub fn selftest(options: &Options, tell: Tell<'_>) -> Result<SelfTest, BenchError> {
     let on = processor::keep_to_one()?;
-    let setup = Setup { size: Size::USUAL, stages: Stages::default(), flows: 1 };
+    let (size, stages) = (Size::USUAL, Stages::default());
+    let setup = Setup { size, stages, flows: 1, policy: None, many: 1 };
     let modes: &'static [Mode] = &SELF_TEST;
     let mut testbeds = Vec::new();
     for (number, mode) in modes.iter().enumerate() {

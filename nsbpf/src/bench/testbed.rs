@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use nsbpf_common::generator;
 
-use super::mode::{Mode, Stages};
+use super::firewall::Firewall;
+use super::mode::{Filter, Mode, Stages};
 use super::wiring::{INTERFACE, SENDER, Size, Wiring};
-use super::{BenchError, io_error};
+use super::{BenchError, io_error, rules};
 use crate::apply;
 use crate::datapath::StatsReader;
 use crate::lab::{Lab, Name};
 use crate::net::echo::Echo;
 use crate::net::link::{self, Link};
 use crate::net::{NetNs, Netlink, sysctl};
+use crate::plan::Settings;
 use crate::state::{HookPoint, Object, State, Veth};
 use crate::store::{LabLock, Store};
 
@@ -47,6 +49,8 @@ pub(super) struct Testbed {
     announcer: UdpSocket,
     /// Let the router know where both are, by IPv4 and IPv6; none without a router.
     echoes: Vec<Echo>,
+    /// What nftables looks at on the bridge; `None` if it is not to, or there is none.
+    firewall: Option<Firewall>,
     pub(super) store: Store,
     lock: LabLock,
 }
@@ -58,6 +62,10 @@ pub(super) struct Setup {
     pub(super) stages: Stages,
     /// Flows that there has to be room for.
     pub(super) flows: u32,
+    /// Rules of a policy on paths that can have one and are not about rules themselves.
+    pub(super) policy: Option<u32>,
+    /// Rules on those that are about many.
+    pub(super) many: u32,
 }
 
 impl Testbed {
@@ -67,13 +75,23 @@ impl Testbed {
         number: usize,
         setup: Setup,
     ) -> Result<Self, BenchError> {
-        let Setup { size, stages, flows } = setup;
+        let Setup { size, stages, flows, policy, many } = setup;
         let text = mode.wiring.lab(number, size);
-        let lab = Lab::parse(&text, "the benchmark's lab").map_err(Box::new)?;
+        let mut lab = Lab::parse(&text, "the benchmark's lab").map_err(Box::new)?;
+        let rules = match mode.filter {
+            Filter::Policy(amount) => Some(amount.count(many)),
+            _ => policy.filter(|_| mode.can_judge()),
+        };
+        let rules = rules.map(|count| rules::policy(count, 0, number));
+        if let Some(text) = &rules {
+            let policy = lab.read_policy(text, "the benchmark's policy").map_err(Box::new)?;
+            lab.policy = Some(policy);
+        }
         let store = Store::new(&lab.name);
         let lock = store.lock()?;
         let never = std::sync::atomic::AtomicBool::new(false);
         let settings = mode.settings(&store, stages, flows)?;
+        let settings = Settings { rules_file: rules, ..settings };
         let mut survey = apply::converge(&store, &lab, &settings, &never)?.survey;
         let mut side = |place: usize| {
             let name = &lab.namespaces[place].name;
@@ -110,6 +128,7 @@ impl Testbed {
             .run(announcer)
             .and_then(|made| made)
             .map_err(io_error("open a UDP socket in the receiving namespace"))?;
+        let firewall = Firewall::load(mode.filter, number, many)?;
         Ok(Self {
             mode,
             sender,
@@ -119,6 +138,7 @@ impl Testbed {
             points,
             announcer,
             echoes,
+            firewall,
             store,
             lock,
         })
@@ -127,7 +147,8 @@ impl Testbed {
     /// Whether the mode is there at all on this kernel, once it is its turn: sets
     /// what is not the lab's but the whole network namespace's.
     pub(super) fn prepare(&mut self) -> Result<bool, BenchError> {
-        let Mode { name, wiring, .. } = *self.mode;
+        let mode = self.mode;
+        let Mode { name, wiring, .. } = *mode;
         let netfilter = match wiring {
             Wiring::Direct => None,
             Wiring::Bridge { netfilter } => Some(netfilter),
@@ -138,6 +159,10 @@ impl Testbed {
             if sysctl::set_bridge_netfilter(netfilter).map_err(failed)? != netfilter {
                 return Ok(false);
             }
+        }
+        match (mode.filter, &self.firewall) {
+            (Filter::Linear(_) | Filter::Set(_), None) => return Ok(false),
+            (_, firewall) => firewall.iter().try_for_each(Firewall::wake)?,
         }
         // The bridge floods what is for a MAC that it has not heard from.
         self.announcer
@@ -151,6 +176,11 @@ impl Testbed {
                 .ok_or(BenchError::Unreachable { mode: name })?;
         }
         Ok(true)
+    }
+
+    /// Its turn is over: what it has set would be in the way of others.
+    pub(super) fn rest(&self) -> Result<(), BenchError> {
+        self.firewall.iter().try_for_each(Firewall::sleep)
     }
 
     /// Frames that the datapath counted at the sender; `None` without a datapath.

@@ -98,7 +98,9 @@ impl Turn<'_> {
             log::info!("{title}, {}: {round:?}, {lost:?}", testbed.mode.name);
             Ok(Some((round, lost)))
         };
-        match self.path.note(round()) {
+        let found = round();
+        let found = testbed.rest().and(found);
+        match self.path.note(found) {
             Some(Some((round, lost))) if number > 0 => self.path.add(round, lost),
             Some(_) => {}
             None => self.traffic = None,
@@ -160,7 +162,8 @@ pub(super) fn path_of<'a>(paths: &[&'a Path], mode: &str) -> Option<&'a Path> {
     paths.iter().find(|path| path.mode.name == mode).copied()
 }
 
-/// Whether the ratio of each path to the bridge, and to the wire, is known to a share of
+/// Whether the ratio of each path to the bridge, to the wire, and to what else there are
+/// targets of, is known to a share of
 /// it, so far as rounds can tell. A path alone is told by itself.
 fn is_sure(paths: &[&Path], within: f64) -> bool {
     let is_there = |path: &&&Path| path.failed.is_none() && !path.rounds.is_empty();
@@ -171,7 +174,9 @@ fn is_sure(paths: &[&Path], within: f64) -> bool {
         summary.and_then(|it| it.uncertainty()).is_some_and(|uncertainty| uncertainty <= within)
     };
     let is_path_known = |path: &&Path| {
-        let others = references.iter().filter(|other| other.mode.name != path.mode.name);
+        let aims = path.mode.targets.iter().filter_map(|target| path_of(&there, target.of));
+        let others = references.iter().copied().chain(aims);
+        let others = others.filter(|other| other.mode.name != path.mode.name);
         let mut ratios = others.map(|other| path.ratio(other, 0)).peekable();
         if ratios.peek().is_none() {
             let values = path.rounds.iter().filter_map(|round| round.value(0));

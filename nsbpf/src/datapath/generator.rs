@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use nsbpf_common::generator::MAX_FLOWS;
+use nsbpf_common::generator::{ENDLESS, ENDLESS_ENDS, MAX_FLOWS};
 
 use super::load::program_error;
 use super::{DatapathError, OBJECT};
@@ -34,7 +34,19 @@ impl Generator {
     /// # Errors
     /// The kernel does not take the program.
     pub fn load(ifindex: u32, flows: u32, udp: u32) -> Result<Self, DatapathError> {
-        let flows = flows.min(MAX_FLOWS);
+        Self::of(ifindex, flows.min(MAX_FLOWS), udp)
+    }
+
+    /// Loads it for an interface, and for frames each of which begins a flow: IPv4 without
+    /// options, and UDP without a checksum. Their destinations may differ too.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load).
+    pub fn load_endless(ifindex: u32, udp: u32, is_elsewhere: bool) -> Result<Self, DatapathError> {
+        Self::of(ifindex, if is_elsewhere { ENDLESS_ENDS } else { ENDLESS }, udp)
+    }
+
+    fn of(ifindex: u32, flows: u32, udp: u32) -> Result<Self, DatapathError> {
         let mut ebpf = EbpfLoader::new()
             .override_global("GENERATOR_IFINDEX", &ifindex, true)
             .override_global("GENERATOR_FLOWS", &flows, true)

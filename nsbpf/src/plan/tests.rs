@@ -1,3 +1,5 @@
+mod policy;
+
 use super::*;
 use crate::lab::{InterfaceName, Lab};
 use crate::state::{Attach, End, IngressHook, Stray};

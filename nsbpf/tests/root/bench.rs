@@ -15,6 +15,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("bench::the_datapath_is_measured", datapath),
     ("bench::a_run_is_compared_with_another", compared),
     ("bench::a_known_delay_is_found", selftest),
+    ("bench::rules_are_measured", rules),
+    ("bench::all_paths_may_have_a_policy", with_policy),
     ("bench::cost_is_told_by_number", scaled),
     ("bench::a_command_is_measured", commands),
     ("bench::servers_do_not_outlive_it", servers),
@@ -263,6 +265,53 @@ fn selftest() -> Result<(), Failed> {
     assert_eq!(code, Some(i32::from(out.contains("WRONG"))), "{out}{err}");
     let refused = run(&["bench", "--selftest", "--quick"]);
     assert_eq!(refused.code, Some(2), "{}", refused.err);
+    Ok(())
+}
+
+/// Rules of ours and of nftables: what is sent passes all of them.
+fn rules() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let json = folder.path().join("report.json");
+    let mut bench = Command::new(xtask());
+    bench.args(["bench", "policy", "--nsbpf", env!("CARGO_BIN_EXE_nsbpf"), "--json"]);
+    bench.arg(&json).args(["--", "--policy", "40", "--rounds", "2", "--round", "5ms"]);
+    let done = finish(bench.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    let report: Value = serde_json::from_slice(&std::fs::read(&json)?)?;
+    let experiments = report["experiments"].as_array().expect("experiments");
+    for (id, others) in [("known", ["bridge-one", "nft-many"]), ("new", ["bridge-few", "nft-set"])]
+    {
+        for end in ["sink", "receiver"] {
+            let paths = experiment(experiments, &format!("rules/40/{id}/{end}"))["paths"].clone();
+            let paths = paths.as_array().expect("paths");
+            let of = |name: &str| paths.iter().find(|path| path["mode"] == name);
+            for name in ["bridge", "bridge-many", "xdp-many"].into_iter().chain(others) {
+                let path = of(name).unwrap_or_else(|| panic!("{name} is not in {paths:?}"));
+                assert!(path["available"] == true && path["failed"].is_null(), "{path}");
+                assert!(path["delivered"].as_u64() > Some(0), "{path}");
+            }
+            assert_eq!(of("peer-many").is_some(), end == "receiver", "{paths:?}");
+        }
+    }
+    let figures = report["figures"].as_array().expect("figures");
+    assert!(figures.iter().all(|figure| figure["verdict"].is_null()), "{figures:?}");
+    let swap = figures.iter().find(|it| it["what"] == "compile and swap a policy of 40 rules");
+    assert!(swap.is_some_and(|it| it["measured"].as_f64() > Some(0.0)), "{figures:?}");
+    Ok(())
+}
+
+/// All kinds of traffic pass a policy whose last rule is about them.
+fn with_policy() -> Result<(), Failed> {
+    let few = ["bench", "--policy", "30", "--rounds", "1", "--round", "5ms", "--flow-counts", "1"];
+    let only = ["--only", "frames,sockets,round-trips,connections,bulk", "--frame-bytes", "64"];
+    let modes = ["--streams", "1", "--modes", "bridge,flows,redirect,peer,xdp,routed"];
+    let Done { code, out, err } = run(&[&few[..], &only, &modes].concat());
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("a policy of 30 rules"), "{out}");
+    for flag in [["--flows", "off"], ["--policy", "0"], ["--policy", "65537"]] {
+        let refused = run(&[&["bench", "--policy", "30"], &flag[..]].concat());
+        assert_eq!(refused.code, Some(2), "{flag:?}: {}", refused.err);
+    }
     Ok(())
 }
 

@@ -124,8 +124,19 @@ fn up(arguments: &[&str], point: &str) {
 /// Kills a command after each of its writes. Before that, `prepare` is done, and
 /// after it `recover`, which is told where.
 #[track_caller]
-pub(crate) fn at_each_point(arguments: &[&str], prepare: impl Fn(), mut recover: impl FnMut(&str)) {
-    for number in 1.. {
+pub(crate) fn at_each_point(arguments: &[&str], prepare: impl Fn(), recover: impl FnMut(&str)) {
+    at_points(1, arguments, prepare, recover);
+}
+
+/// The same after each of so many writes, of a command that has too many.
+#[track_caller]
+pub(crate) fn at_points(
+    step: usize,
+    arguments: &[&str],
+    prepare: impl Fn(),
+    mut recover: impl FnMut(&str),
+) {
+    for number in (1..).step_by(step) {
         prepare();
         let Traced { status, err, writes, .. } = trace_until(arguments, number);
         if status.signal() != Some(libc::SIGKILL) {

@@ -34,6 +34,7 @@ pub(super) struct Options {
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "topology", quick: &["--quick"] },
     Benchmark { name: "datapath", quick: &["--", "--quick"] },
+    Benchmark { name: "policy", quick: &["--quick"] },
 ];
 
 pub(super) fn run(options: &Options) -> Result<()> {

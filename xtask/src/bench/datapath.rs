@@ -1,48 +1,18 @@
 //! `cargo xtask bench datapath`: what the datapath costs a packet. nsbpf measures
-//! itself; here it is built and started.
+//! itself.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 
-use super::{environment, nsbpf};
-use crate::{command, privilege, run::NoRoot};
+use super::itself::{self, Itself};
 
 /// Measure what the datapath costs a packet
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Also write all that was measured to a file, as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Measure this nsbpf, and build none
-    #[arg(long, value_name = "FILE")]
-    nsbpf: Option<PathBuf>,
-    /// What `nsbpf bench` takes, such as `--quick`
-    #[arg(last = true, value_name = "ARGUMENTS")]
-    passed_on: Vec<OsString>,
+    #[command(flatten)]
+    itself: Itself,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { json, nsbpf, passed_on } = arguments;
-    let program = match nsbpf {
-        Some(program) => fs::canonicalize(program).context("find the nsbpf to measure")?,
-        None => nsbpf::build()?,
-    };
-    let way = privilege::way().ok_or(NoRoot)?;
-    let mut bench = way.command(program);
-    bench.arg("bench");
-    if let Some(file) = json {
-        // Made here, so that it is not root's.
-        File::create(file).with_context(|| format!("create {}", file.display()))?;
-        bench.arg("--json").arg(file);
-    }
-    bench.args(passed_on);
-    println!("commit {}", environment::commit());
-    command::announce(&bench);
-    // In place of xtask, so that signals and the exit code need no passing on.
-    Err(bench.exec()).with_context(|| format!("start `{}`", command::shown(&bench)))
+    itself::run(&arguments.itself, &[])
 }

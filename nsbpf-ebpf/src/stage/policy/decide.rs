@@ -9,7 +9,7 @@ use nsbpf_common::policy::{Action, Decision, Judgement, PolicyHead, Subject, fie
 use nsbpf_common::sight::Seen;
 
 use super::classify::classify;
-use super::{End, Holds, Outcome, head, kind, limit, seen, sender};
+use super::{End, Holds, Outcome, head, kind, limit, seen, sender, subject};
 use crate::maps::{RELATED_FLOWS, SUBJECTS};
 use crate::stage::{clock, flow};
 
@@ -141,7 +141,7 @@ fn decide(
 #[inline(always)]
 fn asked(seen: &Seen, flow: &mut Flow, subject: &mut Subject, generation: u64) -> Decision {
     let opener = flow.initiator;
-    let came_in_by = flow.directions.get(usize::from(opener)).map_or(0, |it| it.port);
+    let came_in_by = flow.direction(opener).map_or(0, |it| it.port);
     let known = judgement(flow, opener);
     if known.holds(generation, came_in_by) {
         return known.decision();
@@ -182,7 +182,7 @@ fn related(generation: u64) -> Option<Decision> {
         return None;
     }
     let opener = flow.initiator;
-    let came_in_by = flow.directions.get(usize::from(opener))?.port;
+    let came_in_by = flow.direction(opener)?.port;
     let known = judgement(flow, opener);
     let decision = if known.holds(generation, came_in_by) {
         known.decision()
@@ -199,13 +199,6 @@ fn related(generation: u64) -> Option<Decision> {
     is_allowed(decision).then_some(decision)
 }
 
-#[inline(always)]
-fn subject() -> Option<&'static mut Subject> {
-    let subject = SUBJECTS.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own, and the packet's own.
-    Some(unsafe { &mut *subject })
-}
-
 /// Keeps what is in the place of the packet at hand, which is about to be another one.
 #[inline(always)]
 fn put_aside(subject: &Subject) -> Option<&'static Subject> {
@@ -218,5 +211,5 @@ fn put_aside(subject: &Subject) -> Option<&'static Subject> {
 
 #[inline(always)]
 fn judgement(flow: &Flow, direction: u8) -> Judgement {
-    flow.directions.get(usize::from(direction)).map_or(Judgement::NONE, |it| it.judgement)
+    flow.direction(direction).map_or(Judgement::NONE, |it| it.judgement)
 }

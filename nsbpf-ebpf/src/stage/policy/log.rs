@@ -2,11 +2,10 @@
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use nsbpf_common::flow::FlowKey;
-use nsbpf_common::policy::{LogRecord, RuleSetting, Subject, field};
-use nsbpf_common::sight::Seen;
+use nsbpf_common::policy::{LogRecord, RuleSetting, field};
 
-use super::{End, Outcome, event, limit};
-use crate::maps::{LOGGED, NEXT_DUE, POLICY_LOG, RULE_SETTINGS, SEEN_PACKETS, SUBJECTS};
+use super::{End, Outcome, event, limit, seen, subject};
+use crate::maps::{LOGGED, NEXT_DUE, POLICY_LOG, RULE_SETTINGS};
 use crate::stage::clock;
 
 /// Logs the packet at hand, if it is one of those to be logged, and they are not too many. A
@@ -15,11 +14,7 @@ use crate::stage::clock;
 #[inline(never)]
 pub extern "C" fn log_packet(port: u16, generation: u64, found: u64) -> u64 {
     let Outcome { decision, end, .. } = Outcome::from_word(found);
-    let (Some(seen), Some(subject)) = (SEEN_PACKETS.get_ptr(0), SUBJECTS.get_ptr(0)) else {
-        return 0;
-    };
-    // SAFETY: this CPU's own, and the packet's own.
-    let (seen, subject): (&Seen, &Subject) = unsafe { (&*seen, &*subject) };
+    let (Some(seen), Some(subject)) = (seen(), subject()) else { return 0 };
     let one_of = RULE_SETTINGS.get(decision.slot()).map_or(0, |setting| setting.log_one_of);
     // SAFETY: takes nothing and cannot fail.
     if one_of > 1 && unsafe { bpf_get_prandom_u32() } % one_of != 0 {

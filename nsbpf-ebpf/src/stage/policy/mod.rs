@@ -15,7 +15,7 @@ pub mod reject;
 
 use nsbpf_common::packet::{Family, Fragment, Packet};
 use nsbpf_common::pair::OUTSIDE;
-use nsbpf_common::policy::{Action, Decision, PolicyEvents, PolicyHead, ROUTED};
+use nsbpf_common::policy::{Action, Decision, PolicyEvents, PolicyHead, ROUTED, Subject};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Class;
@@ -26,6 +26,7 @@ use super::pipeline::Forward;
 use super::{clock, flow};
 use crate::maps::{
     POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RELATED_FLOWS, RULE_STATS, SEEN_PACKETS,
+    SUBJECTS,
 };
 
 /// What becomes of a packet.
@@ -194,6 +195,14 @@ fn seen() -> Option<&'static Seen> {
     Some(unsafe { &*seen })
 }
 
+/// What the packet at hand is judged by.
+#[inline(always)]
+fn subject() -> Option<&'static mut Subject> {
+    let subject = SUBJECTS.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own, and the packet's own.
+    Some(unsafe { &mut *subject })
+}
+
 /// What hosts ask each other with who they are, unless some rule is about it.
 #[inline(always)]
 fn passes_unjudged(packet: &impl Packet, seen: &Seen, head: &PolicyHead) -> bool {
@@ -225,7 +234,6 @@ fn head(generation: u64) -> Option<&'static PolicyHead> {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "one bit")]
 const fn half(generation: u64) -> u32 {
     (generation & 1) as u32
 }
@@ -236,7 +244,7 @@ fn kind(seen: &Seen) -> u32 {
     if !seen.flow.has_flow() {
         return 2;
     }
-    if matches!(seen.flow.key.family(), Family::Ipv4) { 0 } else { 1 }
+    u32::from(!matches!(seen.flow.key.family(), Family::Ipv4))
 }
 
 /// What a packet that came in by a port has in the place of the port's number.

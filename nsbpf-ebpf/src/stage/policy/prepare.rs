@@ -3,8 +3,8 @@
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use nsbpf_common::packet::Packet;
 
-use super::{seen, sender};
-use crate::maps::{RELATED_FLOWS, SUBJECTS};
+use super::{seen, sender, subject};
+use crate::maps::RELATED_FLOWS;
 use crate::view::{TcPacket, XdpPacket};
 
 /// Of a packet at a tc hook that came in by a port, in a domain. A function of its own in the
@@ -27,12 +27,12 @@ pub extern "C" fn prepare_xdp(context: *mut xdp_md, port: u16, domain: u16) -> u
 #[inline(always)]
 fn prepare(packet: &impl Packet, port: u16, domain: u16) {
     let (Some(seen), Some(subject), Some(related)) =
-        (seen(), SUBJECTS.get_ptr_mut(0), RELATED_FLOWS.get_ptr_mut(0))
+        (seen(), subject(), RELATED_FLOWS.get_ptr_mut(0))
     else {
         return;
     };
     // SAFETY: this CPU's own, as the packet's is.
-    let (subject, related) = unsafe { (&mut *subject, &mut *related) };
+    let related = unsafe { &mut *related };
     subject.fill(packet, seen, sender(port));
     related.forget();
     if subject.is_icmp_error() {

@@ -88,8 +88,7 @@ fn become_answer(packet: &impl Change) -> Option<u16> {
     let answer = answer()?;
     // Tags that are followed end before that.
     let network = answer.network & 0x1f;
-    let [a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12] = packet.load(0)?;
-    let macs = [g, h, i, j, k, l, a, b, c, d, e, f];
+    let [destination, source]: [[u8; 6]; 2] = [packet.load(0)?, packet.load(6)?];
     let kind = answer.kind();
     let (length, before) = if kind.has_quote() {
         (network + answer.quoted, kind.header_bytes())
@@ -113,7 +112,8 @@ fn become_answer(packet: &impl Change) -> Option<u16> {
         Kind::UnreachableV4 => packet.write::<28>(network, headers.first_chunk()?),
         _ => packet.write::<48>(network, headers.first_chunk()?),
     };
-    (written && packet.write(0, &macs)).then_some(length + before)
+    (written && packet.write(0, &source) && packet.write(6, &destination))
+        .then_some(length + before)
 }
 
 /// Whether not too many were answered just now.

@@ -2,6 +2,7 @@
 //! programs cost by themselves.
 
 pub(super) mod flows;
+pub(super) mod policies;
 pub(super) mod ports;
 pub(super) mod programs;
 pub(super) mod runs;

@@ -52,6 +52,9 @@ impl fmt::Display for Conditions<'_> {
             stolen * 100.0,
             spread.map_or("not known".to_owned(), |spread| format!("{:.1} % wide", spread * 100.0)),
         )?;
+        if let Some(rules) = report.policy {
+            write!(formatter, "\n\nPaths that track flows have a policy of {rules} rules.")?;
+        }
         if report.interfaces.is_empty() {
             return Ok(());
         }

@@ -7,7 +7,10 @@ use crate::bench::experiment::{Experiment, Kind};
 use crate::bench::flows::{Flows, TOP};
 use crate::bench::ip::Ip;
 use crate::bench::mode::{Goal, Target};
+use crate::bench::options::MANY_RULES;
+use crate::bench::policies::Policies;
 use crate::bench::ports::Ports;
+use crate::bench::rules::MAX_RULES;
 use crate::bench::statistics::Summary;
 use crate::bench::traffic::Shape;
 use crate::bench::turns::{Measured, Path, path_of};
@@ -17,6 +20,9 @@ use crate::bench::wiring::Size;
 const TARGET_PORTS: u16 = 1000;
 /// Flows in a table that the targets are for.
 const TARGET_TABLE: u32 = 1_000_000;
+
+/// Rules that the targets are for, and seconds and bytes that a policy of them may take.
+const TARGET_POLICIES: [(u32, f64, f64); 2] = [(MANY_RULES, 0.3, 16e6), (MAX_RULES, 3.0, 128e6)];
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,12 +97,8 @@ impl Figure {
     }
 }
 
-/// What there are targets for in experiments.
-pub(super) fn of_experiments(experiments: &[Measured]) -> Vec<Figure> {
-    experiments.iter().flat_map(of_experiment).collect()
-}
-
-fn of_experiment(measured: &Measured) -> Vec<Figure> {
+/// What there are targets for in an experiment.
+pub(super) fn of_experiment(measured: &Measured) -> Vec<Figure> {
     let Measured { experiment, paths, .. } = measured;
     let Some(goal) = goal(experiment) else { return Vec::new() };
     let all: Vec<&Path> = paths.iter().collect();
@@ -111,12 +113,17 @@ fn of_experiment(measured: &Measured) -> Vec<Figure> {
                 (format!("TCP round trip p50, {}, of {of}", path.mode.name), Unit::Multiple)
             }
             Goal::Bulk => (format!("TCP in bulk, {}, of {of}", path.mode.name), Unit::Share),
+            Goal::Rules { end, is_new } => {
+                let flows = if is_new { "new flows" } else { "a known flow" };
+                (format!("{}, {flows}, {end}, of {of}", path.mode.name), Unit::Share)
+            }
         };
         let reference = path_of(&all, of);
         let ratio = reference.and_then(|reference| path.ratio(reference, 0));
         let figure = Figure::new(what, unit, must, stretch, ratio.as_ref().map(|it| it.median));
         // Whatever it has to do, it does not.
         let verdict = if path.is_broken() { Some(Verdict::Missed) } else { figure.verdict };
+        let verdict = verdict.filter(|_| has_targets_number(experiment));
         Figure { verdict, confidence: ratio.and_then(|ratio| ratio.confidence), ..figure }
     };
     let of_path = |path: &Path| {
@@ -131,6 +138,11 @@ fn of_experiment(measured: &Measured) -> Vec<Figure> {
     paths.iter().flat_map(of_path).collect()
 }
 
+/// Whether it has as many of everything as targets are for.
+fn has_targets_number(experiment: &Experiment) -> bool {
+    !matches!(experiment.kind, Kind::Rules { many, .. } if many != MANY_RULES)
+}
+
 /// What targets an experiment tells of.
 fn goal(experiment: &Experiment) -> Option<Goal> {
     if experiment.size != Size::USUAL {
@@ -142,6 +154,7 @@ fn goal(experiment: &Experiment) -> Option<Goal> {
             (shape == short).then_some(Goal::Frames(end, shape.flows))
         }
         Kind::RoundTrips { ip: Ip::V4, processors: 1 } => Some(Goal::RoundTrip),
+        Kind::Rules { end, is_new, .. } => Some(Goal::Rules { end, is_new }),
         Kind::Bulk { ip: Ip::V4, streams: 1 } => Some(Goal::Bulk),
         _ => None,
     }
@@ -173,6 +186,27 @@ pub(super) fn of_flows(flows: &Flows) -> [Figure; 2] {
     ]
 }
 
+pub(super) fn of_policies(policies: &Policies) -> [Figure; 3] {
+    let count = policies.count;
+    let must = TARGET_POLICIES.iter().find(|(rules, ..)| *rules == count);
+    // Others are told beside the next larger ones'.
+    let beside = TARGET_POLICIES.iter().find(|(rules, ..)| *rules >= count);
+    let (_, seconds, bytes) = beside.copied().unwrap_or(TARGET_POLICIES[1]);
+    let figure = |what: String, unit, target, measured| {
+        let figure = Figure::new(what, unit, target, None, measured);
+        Figure { verdict: figure.verdict.filter(|_| must.is_some()), ..figure }
+    };
+    let swap = format!("compile and swap a policy of {count} rules");
+    let set = format!("nsbpf policy set, {count} rules");
+    let memory = format!("memory in the kernel of a policy of {count} rules");
+    [
+        figure(swap, Unit::Seconds, seconds, median(&policies.swap)),
+        // It reads both policies besides, and looks at the lab: there is no target for that.
+        Figure { verdict: None, ..figure(set, Unit::Seconds, seconds, median(&policies.set)) },
+        figure(memory, Unit::Bytes, bytes, Some(policies.memory_bytes)),
+    ]
+}
+
 pub(super) fn of_programs(load: &[f64], programs: &[ProgramReport]) -> Vec<Figure> {
     let all = Figure::new("load of all programs", Unit::Seconds, 0.3, None, median(load));
     [all].into_iter().chain(programs.iter().flat_map(of_program)).collect()
@@ -196,7 +230,7 @@ fn median(samples: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::mode::{BRIDGE, MODES};
+    use crate::bench::mode::{BRIDGE, MODES, POLICY_MODES};
     use crate::bench::traffic::{ENDS, End, Round};
 
     fn path(name: &str, rates: &[f64]) -> Path {
@@ -218,7 +252,7 @@ mod tests {
     fn a_path_is_judged_by_its_targets() {
         let [sink, receiver] = ENDS;
         let usual =
-            |end, xdp: &[f64]| of_experiments(&[measured(end, Shape::SHORT, Size::USUAL, xdp)]);
+            |end, xdp: &[f64]| of_experiment(&measured(end, Shape::SHORT, Size::USUAL, xdp));
         let figures = usual(receiver, &[1.7, 3.4]);
         assert_eq!((figures.len(), figures[0].verdict), (1, Some(Verdict::Met)));
         assert!((figures[0].measured.unwrap() - 1.7).abs() < 1e-9);
@@ -228,7 +262,7 @@ mod tests {
         assert_eq!(figures.len(), 2);
         assert_eq!((figures[0].verdict, figures[1].verdict), (Some(Verdict::Stretch), None));
         let many = Shape { flows: 32_000, ..Shape::SHORT };
-        let figures = of_experiments(&[measured(sink, many, Size::USUAL, &[2.3, 4.6])]);
+        let figures = of_experiment(&measured(sink, many, Size::USUAL, &[2.3, 4.6]));
         assert_eq!(figures[0].what, "xdp, 32000 flows, XDP sink, of bridge");
         assert_eq!(figures[0].verdict, Some(Verdict::Met));
     }
@@ -237,17 +271,49 @@ mod tests {
     fn targets_are_for_what_is_usual() {
         let [sink, _] = ENDS;
         let long = Shape { bytes: 1514, ..Shape::SHORT };
-        assert!(of_experiments(&[measured(sink, long, Size::USUAL, &[4.0])]).is_empty());
+        assert!(of_experiment(&measured(sink, long, Size::USUAL, &[4.0])).is_empty());
         let large = Size { ports: 10, ..Size::USUAL };
-        assert!(of_experiments(&[measured(sink, Shape::SHORT, large, &[4.0])]).is_empty());
+        assert!(of_experiment(&measured(sink, Shape::SHORT, large, &[4.0])).is_empty());
     }
 
     #[test]
     fn a_path_that_loses_all_misses_its_targets() {
-        let figures = of_experiments(&[measured(ENDS[1], Shape::SHORT, Size::USUAL, &[0.0])]);
+        let figures = of_experiment(&measured(ENDS[1], Shape::SHORT, Size::USUAL, &[0.0]));
         assert_eq!((figures[0].measured, figures[0].verdict), (None, Some(Verdict::Missed)));
-        let figures = of_experiments(&[measured(ENDS[1], Shape::SHORT, Size::USUAL, &[])]);
+        let figures = of_experiment(&measured(ENDS[1], Shape::SHORT, Size::USUAL, &[]));
         assert_eq!(figures[0].verdict, None, "this kernel has no such path");
+    }
+
+    #[test]
+    fn targets_of_policies_are_for_two_numbers() {
+        let policies =
+            |count, swap| Policies { count, swap: vec![swap], set: vec![9.0], memory_bytes: 17e6 };
+        let verdicts = |count, swap| of_policies(&policies(count, swap)).map(|it| it.verdict);
+        let (met, missed) = (Some(Verdict::Met), Some(Verdict::Missed));
+        assert_eq!(verdicts(MANY_RULES, 0.2), [met, None, missed]);
+        assert_eq!(verdicts(MANY_RULES, 0.4), [missed, None, missed]);
+        assert_eq!(verdicts(MAX_RULES, 0.4), [met, None, met]);
+        assert_eq!(verdicts(500, 0.4), [None; 3]);
+    }
+
+    #[test]
+    fn rules_are_judged_by_their_targets_number() {
+        let figures = |many, rates: &[f64]| {
+            let kind = Kind::Rules { end: End::XdpSink, is_new: true, many };
+            let experiment = Experiment { kind, size: Size::USUAL, modes: Vec::new(), rounds: 2 };
+            let path = |name: &str, rates: &[f64]| {
+                let mode = POLICY_MODES.iter().find(|mode| mode.name == name).unwrap();
+                let rounds = rates.iter().copied().map(Round::of_rate).collect();
+                Path { rounds, ..Path::new(mode) }
+            };
+            let paths = vec![path("xdp-few", &[1.0, 2.0]), path("xdp-many", rates)];
+            of_experiment(&Measured { experiment, paths, sure: true })
+        };
+        let told = figures(MANY_RULES, &[0.6, 1.2]);
+        assert_eq!(told[0].what, "xdp-many, new flows, XDP sink, of xdp-few");
+        assert_eq!((told.len(), told[0].verdict), (1, Some(Verdict::Met)));
+        assert_eq!(figures(MANY_RULES, &[0.4, 0.8])[0].verdict, Some(Verdict::Missed));
+        assert_eq!(figures(50, &[0.4, 0.8])[0].verdict, None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::bench::ip::Ip;
-use nsbpf_common::generator::{UDP_BYTES, put_flow};
+use nsbpf_common::generator::{IPV4_BYTES, UDP_BYTES, put_flow, put_new_flow};
 
 /// Bytes of an Ethernet header.
 pub(in crate::bench) const ETHERNET_BYTES: usize = 14;
@@ -71,6 +71,19 @@ pub(in crate::bench) fn udp(shape: Shape, from: Address, to: Address) -> Vec<u8>
             sum => sum,
         };
         put(&mut udp[6..], &sum.to_be_bytes());
+    }
+    frame
+}
+
+/// A short frame of the first of flows without end.
+pub(in crate::bench) fn of_new_flow(from: Address, to: Address, is_elsewhere: bool) -> Vec<u8> {
+    let mut frame = udp(Shape::SHORT, from, to);
+    if let Some(header) = frame[ETHERNET_BYTES..].first_chunk_mut::<IPV4_BYTES>() {
+        put_new_flow(header, 0, is_elsewhere.then_some(0));
+        let (header, _) = header.split_at_mut(Ip::V4.header_bytes());
+        put(&mut header[10..], &[0, 0]);
+        let sum = checksum(&[header]);
+        put(&mut header[10..], &sum.to_be_bytes());
     }
     frame
 }
@@ -148,6 +161,14 @@ mod tests {
     fn checksums_are_right() {
         let v4 = udp(Shape::SHORT, FROM, TO);
         assert_eq!(checksum(&[&v4[14..34]]), 0, "with its checksum a header sums up to nothing");
+        for is_elsewhere in [false, true] {
+            let mut first = of_new_flow(FROM, TO, is_elsewhere);
+            for flow in [0, 1, 99_999, u32::MAX] {
+                let to = is_elsewhere.then(|| flow.rotate_left(9));
+                put_new_flow(first[14..].first_chunk_mut().unwrap(), flow, to);
+                assert_eq!(checksum(&[&first[14..34]]), 0, "flow {flow} without end");
+            }
+        }
         // A header of RFC 1071's kind, worked out elsewhere.
         let known = [
             0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0, 0, 0xc0, 0xa8, 0x00,

@@ -14,6 +14,15 @@ const FIRST: u32 = 1 << 13;
 /// Frames of each flow, on average, before the first round: what the datapath learns of
 /// flows it has learnt then.
 const FIRST_OF_FLOW: u32 = 5;
+/// Frames that come before what counts.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// Before the first round.
+    first: u32,
+    /// Before each of the others.
+    each: u32,
+}
+
 /// How long the kernel's softirq thread may run meanwhile, as a part of the round or, if that
 /// is more, for each run of the generator: less than a hundredth is usual, and some of it is
 /// before or after a run.
@@ -25,7 +34,8 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Frames of a shape to an end of a path.
 pub(in crate::bench) struct Frames {
-    shape: Shape,
+    /// How many come before a round, and do not count.
+    ahead: Ahead,
     injector: Injector,
     arrivals: Arrivals,
     /// How many were sent last, and how long they took.
@@ -47,26 +57,39 @@ impl Frames {
         let injector = Injector::new(testbed, shape)?;
         let arrivals = Arrivals::new(end, shape, &testbed.receiver)?;
         let softirqd = SoftirqThread::find(processor);
-        Ok(Self { shape, injector, arrivals, last: None, softirqd })
+        let Shape { flows, .. } = shape;
+        let first = if flows > 1 { flows.saturating_mul(FIRST_OF_FLOW) } else { 0 };
+        // Other paths have had the caches meanwhile, and what is kept of flows is told once
+        // a second. What few flows need comes back at once.
+        let ahead = Ahead { first, each: if flows > FIRST { flows } else { 0 } };
+        Ok(Self { ahead, injector, arrivals, last: None, softirqd })
+    }
+
+    /// Short frames, each of which begins a flow. The tables of a policy, and those of flows,
+    /// which other paths had out of the caches, are back when it counts.
+    pub(in crate::bench) fn of_new_flows(
+        testbed: &mut Testbed,
+        end: End,
+        processor: usize,
+    ) -> Result<Self, BenchError> {
+        let injector = Injector::of_new_flows(testbed, end)?;
+        let arrivals = Arrivals::new(end, Shape::SHORT, &testbed.receiver)?;
+        let softirqd = SoftirqThread::find(processor);
+        let ahead = Ahead { first: FIRST, each: FIRST };
+        Ok(Self { ahead, injector, arrivals, last: None, softirqd })
     }
 
     /// How many frames take that time, by those that were sent last. The first round is
     /// not yet like the others.
     fn count(&mut self, testbed: &Testbed, time: Duration) -> Result<u32, BenchError> {
-        let flows = self.shape.flows;
         let inject = |count| self.injector.send(&testbed.sender, count);
-        let sent = if let Some(last) = self.last {
-            // Other paths have had the caches meanwhile, and what is kept of flows is told once
-            // a second. What few flows need comes back at once.
-            if flows > FIRST {
-                inject(flows)?;
-            }
-            last
-        } else {
-            if flows > 1 {
-                inject(flows.saturating_mul(FIRST_OF_FLOW))?;
-            }
-            (FIRST, inject(FIRST)?)
+        let ahead = if self.last.is_some() { self.ahead.each } else { self.ahead.first };
+        if ahead > 0 {
+            inject(ahead)?;
+        }
+        let sent = match self.last {
+            Some(last) => last,
+            None => (FIRST, inject(FIRST)?),
         };
         Ok(frames(time, sent))
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::End;
 use super::frame::{self, Address, HOPS, Shape};
 use crate::bench::testbed::{Side, Testbed};
 use crate::bench::wiring::{SENDER, Wiring};
@@ -27,23 +28,20 @@ impl Injector {
     /// Makes a frame for the path. All ends that frames come in by have to
     /// [receive by NAPI](receive_by_napi).
     pub(in crate::bench) fn new(testbed: &Testbed, shape: Shape) -> Result<Self, BenchError> {
-        let Testbed { mode, sender, receiver, router, .. } = testbed;
-        let next = router.as_ref().unwrap_or(receiver);
-        let to = mode.wiring.receiver();
-        let udp = u32::try_from(shape.udp()).unwrap_or_default();
-        Ok(Self {
-            generator: Generator::load(sender.ifindex, shape.flows, udp)?,
-            frame: frame::udp(
-                shape,
-                Address { mac: sender.mac, v4: SENDER.0, v6: SENDER.1 },
-                Address { mac: next.mac, v4: to.0, v6: to.1 },
-            ),
-            run: match router {
-                // A frame is in a batch once at most, and is not sent on with its last hop.
-                Some(_) => (u32::from(HOPS) - 1) * Generator::BATCH,
-                None => u32::MAX,
-            },
-        })
+        let (from, to) = ends(testbed);
+        let generator = Generator::load(testbed.sender.ifindex, shape.flows, place(shape))?;
+        Ok(Self { generator, frame: frame::udp(shape, from, to), run: run(testbed) })
+    }
+
+    /// Makes a frame for the path that is of a new flow each time. Likewise. A receiver takes
+    /// only what is for its own address; a sink does not look.
+    pub(in crate::bench) fn of_new_flows(testbed: &Testbed, end: End) -> Result<Self, BenchError> {
+        let (from, to) = ends(testbed);
+        let is_elsewhere = end == End::XdpSink;
+        let (ifindex, udp) = (testbed.sender.ifindex, place(Shape::SHORT));
+        let generator = Generator::load_endless(ifindex, udp, is_elsewhere)?;
+        let frame = frame::of_new_flow(from, to, is_elsewhere);
+        Ok(Self { generator, frame, run: run(testbed) })
     }
 
     /// How many runs so many frames take.
@@ -63,6 +61,31 @@ impl Injector {
             Ok(took)
         };
         from.netns.run(runs).map_err(io_error(format!("enter namespace {}", from.name)))?
+    }
+}
+
+/// Where frames come from, and where they go next.
+fn ends(testbed: &Testbed) -> (Address, Address) {
+    let Testbed { mode, sender, receiver, router, .. } = testbed;
+    let next = router.as_ref().unwrap_or(receiver);
+    let to = mode.wiring.receiver();
+    (
+        Address { mac: sender.mac, v4: SENDER.0, v6: SENDER.1 },
+        Address { mac: next.mac, v4: to.0, v6: to.1 },
+    )
+}
+
+/// Where the UDP header is.
+fn place(shape: Shape) -> u32 {
+    u32::try_from(shape.udp()).unwrap_or_default()
+}
+
+/// Frames of a run at most.
+fn run(testbed: &Testbed) -> u32 {
+    match testbed.router {
+        // A frame is in a batch once at most, and is not sent on with its last hop.
+        Some(_) => (u32::from(HOPS) - 1) * Generator::BATCH,
+        None => u32::MAX,
     }
 }
 

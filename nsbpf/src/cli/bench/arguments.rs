@@ -8,8 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 
 use crate::bench::{
-    self, Command, Ip, MAX_BYTES, MAX_FLOWS, MAX_PORTS, MAX_STREAMS, MAX_TABLE, MIN_BYTES, Options,
-    Part, Stages,
+    self, Command, Ip, MAX_BYTES, MAX_FLOWS, MAX_PORTS, MAX_RULES, MAX_STREAMS, MAX_TABLE,
+    MIN_BYTES, Options, Part, Stages,
 };
 use crate::cli::exit::Usage;
 
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Bench {
     #[arg(long, value_name = "MODE", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(bench::mode_names()))]
     modes: Vec<String>,
-    /// What is measured [default: all]
+    /// What is measured [default: all but `policy`]
     #[arg(long, value_name = "WHAT", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(Part::ALL.map(Part::name)).try_map(part))]
     only: Vec<Part>,
@@ -53,10 +53,15 @@ pub(in crate::cli) struct Bench {
     #[arg(long, value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TABLE)))]
     table: Option<u32>,
+    /// Have all paths that track flows judge by a policy of so many rules, the last of which lets
+    /// pass what is measured; with `--only policy`, how many are many [default there: 10000]
+    #[arg(long, value_name = "RULES", conflicts_with_all = ["flows", "count_only"],
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RULES)))]
+    policy: Option<u32>,
     /// Only test the benchmark: it has to find a delay that is known
     #[arg(long, conflicts_with_all = ["quick", "full", "scale", "only", "modes", "frame_bytes",
         "flow_counts", "ip", "streams", "flows", "count_only", "with", "ports", "table",
-        "compare", "json", "svg"])]
+        "policy", "compare", "json", "svg"])]
     pub(super) selftest: bool,
     #[command(flatten)]
     pub(super) outputs: Outputs,
@@ -197,6 +202,7 @@ struct Amount {
     streams: &'static [u16],
     ports: u16,
     table: u32,
+    swaps: &'static [u32],
 }
 
 const USUAL: Amount = Amount {
@@ -209,6 +215,7 @@ const USUAL: Amount = Amount {
     streams: &[1, 4],
     ports: 1_000,
     table: 1_000_000,
+    swaps: &[10_000, MAX_RULES],
 };
 const QUICK: Amount = Amount {
     rounds: 6,
@@ -218,6 +225,7 @@ const QUICK: Amount = Amount {
     streams: &[1],
     ports: 100,
     table: 100_000,
+    swaps: &[10_000],
     ..USUAL
 };
 const FULL: Amount = Amount {
@@ -237,7 +245,8 @@ impl Bench {
     /// # Errors
     /// It contradicts itself.
     pub(super) fn options(&self) -> Result<Options, Usage> {
-        let Self { modes, only, much, rounds, within, round, grid, ports, table, .. } = self;
+        let Self { modes, only, much, rounds, within, round, grid, ports, table, policy, .. } =
+            self;
         let amount = match much {
             HowMuch { quick: true, .. } => QUICK,
             HowMuch { full: true, .. } => FULL,
@@ -248,7 +257,8 @@ impl Bench {
         if only.contains(&Part::Command) && command.is_none() {
             return Err(Usage("which command? `--only command` needs `--with`".to_owned()));
         }
-        let mut parts = or(only, &Part::ALL);
+        let usual: Vec<Part> = Part::ALL.into_iter().filter(|part| part.is_usual()).collect();
+        let mut parts = or(only, &usual);
         if command.is_some() && !parts.contains(&Part::Command) {
             parts.push(Part::Command);
         }
@@ -268,6 +278,8 @@ impl Bench {
             command,
             attach: vec![ports.unwrap_or(amount.ports)],
             table: vec![table.unwrap_or(amount.table)],
+            policy: *policy,
+            swaps: policy.map_or_else(|| amount.swaps.to_vec(), |rules| vec![rules]),
         };
         let options = if self.scale.is_empty() { options } else { self.scaled(options) };
         if options.is_empty() {

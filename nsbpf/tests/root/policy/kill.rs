@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{BACK, Files, LAB, NAME, POLICY, THERE, arrives, many, packets, shown};
 use crate::command::{ended, ran};
-use crate::kill_points::at_each_point;
+use crate::kill_points::at_points;
 use crate::leaks::Before;
 
 /// Rules, by their names.
@@ -24,8 +24,9 @@ fn counters() -> u32 {
 }
 
 /// From one lab to another, killed at each point on the way: those that are there keep their
-/// counters, whichever of both policies was in force.
-fn on_the_way(from: &str, to: &str) -> Result<(), Failed> {
+/// counters, whichever of both policies was in force. Where programs are loaded anew, most
+/// writes are of kinds that others are of too: one of so many is enough.
+fn on_the_way(step: usize, from: &str, to: &str) -> Result<(), Failed> {
     let files = Files::new();
     let [from, to] = [("from.yaml", from), ("to.yaml", to)]
         .map(|(name, policy)| files.write(name, &format!("{LAB}{policy}")));
@@ -46,7 +47,7 @@ fn on_the_way(from: &str, to: &str) -> Result<(), Failed> {
         let low = if has_counters { packets(&shown(), "low") } else { 0 };
         *had.borrow_mut() = (counters(), low);
     };
-    at_each_point(&["up", &to], before, |point| {
+    at_points(step, &["up", &to], before, |point| {
         let found = names(&shown());
         assert!(found == old || found == new, "{point}: {found:?}");
         // In either everything that was allowed goes on.
@@ -72,19 +73,19 @@ fn on_the_way(from: &str, to: &str) -> Result<(), Failed> {
 }
 
 pub(super) fn first() -> Result<(), Failed> {
-    on_the_way("", POLICY)
+    on_the_way(11, "", POLICY)
 }
 
 pub(super) fn swapped() -> Result<(), Failed> {
-    on_the_way(POLICY, &POLICY.replace("echo6", "other"))
+    on_the_way(2, POLICY, &POLICY.replace("echo6", "other"))
 }
 
 pub(super) fn outgrown() -> Result<(), Failed> {
-    on_the_way(POLICY, &format!("policy:\n{}", many(600)))
+    on_the_way(13, POLICY, &format!("policy:\n{}", many(600)))
 }
 
 pub(super) fn taken_away() -> Result<(), Failed> {
-    on_the_way(POLICY, "")
+    on_the_way(11, POLICY, "")
 }
 
 /// What was killed is taken down.
@@ -92,7 +93,8 @@ pub(super) fn down() -> Result<(), Failed> {
     let files = Files::new();
     let lab = files.path("lab.yaml");
     let nothing = Before::now();
-    at_each_point(
+    at_points(
+        7,
         &["policy", "set", NAME, "--none"],
         || drop(ran(&["up", &lab])),
         |point| {
