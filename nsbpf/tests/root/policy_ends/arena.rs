@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -129,7 +130,7 @@ impl Arena {
     pub(super) fn set(&self, policy: &str, rules: &[&str]) {
         let mut text = format!("{}policy:\n  {policy}\n  rules:\n  - {MARK_RULE}\n", self.source);
         for rule in rules {
-            text.push_str(&format!("  - {rule}\n"));
+            let _ = writeln!(text, "  - {rule}");
         }
         self.up.converge_with(&lab(&text), &self.settings);
     }
@@ -157,14 +158,6 @@ impl Arena {
         happens();
         let after = self.counts()[rule];
         (after.0 - before.0, after.1 - before.1)
-    }
-
-    /// The packets of a namespace to another: with the MAC addresses of both.
-    pub(super) fn packet(&self, [from, to]: [(&str, &str); 2]) -> Packet {
-        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let mut packet = Packet::new(address(from.1), address(to.1));
-        packet.macs = [mac_of(to.0, "eth0"), mac_of(from.0, "eth0")];
-        packet
     }
 
     pub(super) fn send_frame(&self, from: &str, frame: &[u8]) {
@@ -230,4 +223,12 @@ impl Arena {
         drop(taps);
         up.down();
     }
+}
+
+/// The packets of a namespace to another: with the MAC addresses of both.
+pub(super) fn packet([from, to]: [(&str, &str); 2]) -> Packet {
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let mut packet = Packet::new(address(from.1), address(to.1));
+    packet.macs = [mac_of(to.0, "eth0"), mac_of(from.0, "eth0")];
+    packet
 }

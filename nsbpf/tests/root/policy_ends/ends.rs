@@ -3,7 +3,7 @@
 use libtest_mimic::Failed;
 use nsbpf_common::stats::Way;
 
-use super::arena::Arena;
+use super::arena::{Arena, packet};
 use super::connections::{A, B, C};
 use super::packet::Packet;
 
@@ -47,7 +47,7 @@ pub(super) fn by_port(way: Way) -> Result<(), Failed> {
                 continue;
             }
             for ((address, (name, at)), fits) in addresses.iter().zip(senders).zip(fits) {
-                let packet = arena.packet([(name, address), ("b", to)]);
+                let packet = packet([(name, address), ("b", to)]);
                 for _ in 0..6 {
                     assert_eq!(arena.passes(at, B, &packet), fits, "from {said}: {name} {address}");
                 }
@@ -64,7 +64,7 @@ fn liars(arena: &Arena) {
     for [own, other, to] in
         [["10.0.0.1", "10.0.0.3", "10.0.0.2"], ["fd00::1", "fd00::3", "fd00::2"]]
     {
-        let udp = |[from, at]: [&str; 2]| -> Packet { arena.packet([(from, at), ("b", to)]) };
+        let udp = |[from, at]: [&str; 2]| -> Packet { packet([(from, at), ("b", to)]) };
         arena.set("default: deny", &["{ name: probe, from: a, to: b, proto: udp, action: allow }"]);
         let lie = udp(["c", own]);
         // The flow of who is let pass, and of who is not, is one.
@@ -84,7 +84,7 @@ fn liars(arena: &Arena) {
 /// What hosts find each other by passes unless a rule names it, whatever else is denied.
 pub(super) fn neighbours(way: Way) -> Result<(), Failed> {
     let arena = Arena::new(way);
-    let packet = arena.packet([("a", "fd00::1"), ("b", "fd00::2")]);
+    let packet = packet([("a", "fd00::1"), ("b", "fd00::2")]);
     let solicit = |of_type| packet.icmp(0, of_type, 0);
     let discovery: Vec<Packet> = (133..=137).map(solicit).collect();
     let around = [solicit(128), solicit(132), solicit(138), solicit(143)];

@@ -3,7 +3,7 @@
 use libtest_mimic::Failed;
 use nsbpf_common::stats::Way;
 
-use super::arena::Arena;
+use super::arena::{Arena, packet};
 use super::packet::{ACK, FIN, Packet, Part, RST, SYN};
 
 const A: &str = "a/eth0";
@@ -22,7 +22,7 @@ struct Case {
 pub(super) fn all(way: Way) -> Result<(), Failed> {
     let arena = Arena::new(way);
     for ends in [[("a", "10.0.0.1"), ("b", "10.0.0.2")], [("a", "fd00::1"), ("b", "fd00::2")]] {
-        let packet = arena.packet(ends);
+        let packet = packet(ends);
         for (number, case) in cases(&packet).iter().enumerate() {
             denied(&arena, case);
             // That is another default, and not another way.
@@ -76,22 +76,32 @@ fn judged(arena: &Arena, case: &Case, hits_pass: bool) {
 }
 
 fn cases(packet: &Packet) -> Vec<Case> {
+    let groups = [protocols, flags_and_types, links, places];
+    groups.iter().flat_map(|group| group(packet)).collect()
+}
+
+/// What a rule says to be about b, others of b's subnet, the family's ICMP, and the name of
+/// the family and of the other one.
+fn ends(packet: &Packet) -> (&'static str, &'static str, &'static str, [&'static str; 2]) {
+    if packet.is_v4() {
+        ("to: 10.0.0.2", "10.0.0.0/31", "icmp", ["ipv4", "ipv6"])
+    } else {
+        ("to: 'fd00::2'", "fd00::/127", "icmpv6", ["ipv6", "ipv4"])
+    }
+}
+
+fn protocols(packet: &Packet) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |asks: &str, hits: Vec<Packet>, misses: Vec<Packet>| {
         cases.push(Case { asks: asks.to_owned(), hits, misses });
     };
-    let [to_b, family, to_others] = if packet.is_v4() {
-        ["to: 10.0.0.2", "icmp", "10.0.0.0/31"]
-    } else {
-        ["to: 'fd00::2'", "icmpv6", "fd00::/127"]
-    };
+    let (to_b, _, family, _) = ends(packet);
     let udp = |port| packet.udp(1000, port);
-    let tcp = |flags| packet.tcp(1000, 80, flags);
-    let (tcp80, ping) = (tcp(SYN), packet.ping());
+    let (tcp80, ping) = (packet.tcp(1000, 80, SYN), packet.ping());
     // Protocols.
     case(
         "proto: tcp",
-        vec![tcp80.clone(), tcp(ACK)],
+        vec![tcp80.clone(), packet.tcp(1000, 80, ACK)],
         vec![udp(80), ping.clone(), packet.sctp(1000, 80)],
     );
     case("proto: udp", vec![udp(80)], vec![tcp80.clone(), packet.other(136)]);
@@ -128,6 +138,18 @@ fn cases(packet: &Packet) -> Vec<Case> {
         vec![packet.udp(1024, 53), packet.tcp(65535, 53, ACK)],
         vec![packet.udp(1023, 53), packet.udp(1024, 54)],
     );
+    cases
+}
+
+fn flags_and_types(packet: &Packet) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |asks: &str, hits: Vec<Packet>, misses: Vec<Packet>| {
+        cases.push(Case { asks: asks.to_owned(), hits, misses });
+    };
+    let (_, _, family, _) = ends(packet);
+    let udp = |port| packet.udp(1000, port);
+    let tcp = |flags| packet.tcp(1000, 80, flags);
+    let ping = packet.ping();
     // Flags.
     case(
         "flags: syn",
@@ -158,6 +180,16 @@ fn cases(packet: &Packet) -> Vec<Case> {
     let dscp = |dscp| packet.with(|it| it.dscp = dscp);
     case("dscp: ef", vec![dscp(46)], vec![dscp(0), dscp(45), dscp(47)]);
     case("dscp: [cs1, 0, 63]", vec![dscp(8), dscp(0), dscp(63)], vec![dscp(1), dscp(62)]);
+    cases
+}
+
+fn links(packet: &Packet) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |asks: &str, hits: Vec<Packet>, misses: Vec<Packet>| {
+        cases.push(Case { asks: asks.to_owned(), hits, misses });
+    };
+    let (to_b, _, _, [own, others]) = ends(packet);
+    let tcp = |flags| packet.tcp(1000, 80, flags);
     // Tags.
     let tagged = |vlan| packet.with(|it| it.vlan = Some(vlan));
     case("vlan: 7", vec![tagged(7)], vec![tagged(6), tagged(8), packet.clone(), tagged(0)]);
@@ -185,9 +217,19 @@ fn cases(packet: &Packet) -> Vec<Case> {
         vec![packet.with(|it| it.macs[0] = [0xff; 6])],
     );
     // What it is.
-    let (own, others) = if packet.is_v4() { ("ipv4", "ipv6") } else { ("ipv6", "ipv4") };
     case(&format!("{to_b}, ethertype: {own}"), vec![packet.clone(), tagged(7)], vec![]);
     case(&format!("ethertype: [{others}, 0x88b7]"), vec![], vec![packet.clone()]);
+    cases
+}
+
+fn places(packet: &Packet) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |asks: &str, hits: Vec<Packet>, misses: Vec<Packet>| {
+        cases.push(Case { asks: asks.to_owned(), hits, misses });
+    };
+    let (to_b, to_others, _, _) = ends(packet);
+    let udp = |port| packet.udp(1000, port);
+    let ping = packet.ping();
     // Fragments.
     let parts = |id: u32| {
         let whole = packet.with(|it| it.id = id);
@@ -199,7 +241,7 @@ fn cases(packet: &Packet) -> Vec<Case> {
     case("fragment: true, ports: 2000", vec![parts(base + 2)[0].clone()], vec![udp(2000)]);
     case(
         "ports: 2000",
-        [&parts(base + 3)[..], &[packet.clone()]].concat(),
+        [parts(base + 3).as_slice(), std::slice::from_ref(packet)].concat(),
         parts(base + 4).map(|it| it.udp(1, 2)).to_vec(),
     );
     // Where it goes.

@@ -151,7 +151,7 @@ impl Packet {
         }
         match (self.from, self.to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                let place = start / 8 | if more { 0x2000 } else { 0 };
+                let place = (start / 8) | if more { 0x2000 } else { 0 };
                 let words = self.options as u8;
                 let length = 20 + 4 * u16::from(words) + carried.len() as u16;
                 let mut header = vec![0x45 + words, self.dscp << 2];

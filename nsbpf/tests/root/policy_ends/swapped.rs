@@ -142,7 +142,7 @@ pub(super) fn one_or_the_other(way: Way) -> Result<(), Failed> {
     };
     set(0);
     let ends = &Ends::both(&arena)[0];
-    let mut sent = [0; 2];
+    let mut tried = [0; 2];
     let mut passed = [0; 2];
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     let (x, y) = (ends.base.udp(1000, 1001), ends.base.udp(1000, 1002));
@@ -154,7 +154,7 @@ pub(super) fn one_or_the_other(way: Way) -> Result<(), Failed> {
             for (place, packet) in [&x, &y].into_iter().enumerate() {
                 let number = arena.send(A, packet);
                 arena.follow(A, B);
-                sent[place] += 1;
+                tried[place] += 1;
                 passed[place] += hear(number);
                 let expected = u64::from(place == (swap + 1) % 2);
                 assert_eq!(hear(number), expected, "packet {place} by policy {swap}");
@@ -168,8 +168,8 @@ pub(super) fn one_or_the_other(way: Way) -> Result<(), Failed> {
         set(swap);
     }
     let count = |name: &str| counts.get(name).map_or(0, |it| it.0);
-    assert_eq!(count("one-x") + count("two-x"), sent[0]);
-    assert_eq!(count("one-y") + count("two-y"), sent[1]);
+    assert_eq!(count("one-x") + count("two-x"), tried[0]);
+    assert_eq!(count("one-y") + count("two-y"), tried[1]);
     assert_eq!((count("one-x"), count("two-y")), (passed[0], passed[1]));
     arena.down();
     Ok(())
@@ -306,10 +306,10 @@ pub(super) fn under_a_flood(way: Way) -> Result<(), Failed> {
         set(to);
     };
     let before = (counted(), dropped());
-    let sent = flood(&pairs, |passes| (1..=SWAPS).for_each(|number| swap(passes, number % 2)));
+    let flooded = flood(&pairs, |passes| (1..=SWAPS).for_each(|number| swap(passes, number % 2)));
     let ends = PORTS.len() as u64;
-    assert_eq!((counted() - before.0, dropped()), (sent + ends, before.1));
-    println!("{sent} datagrams, {SWAPS} swaps");
+    assert_eq!((counted() - before.0, dropped()), (flooded + ends, before.1));
+    println!("{flooded} datagrams, {SWAPS} swaps");
     // One that outgrows the maps takes its place with programs of its own.
     flood(&pairs, |passes| [1, 2, 0].into_iter().for_each(|to| swap(passes, to)));
     assert_eq!(dropped(), before.1);

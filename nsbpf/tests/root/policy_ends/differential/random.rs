@@ -193,9 +193,10 @@ impl Random {
     pub(super) fn policy(&mut self, lab: &Lab, count: u64) -> Policy {
         let default = if self.happens(50) { "allow" } else { "deny" };
         let read = |rules: &[String]| {
-            let rules: String = rules.iter().map(|rule| format!("\n- {rule}")).collect();
-            let text =
-                format!("default: {default}\nestablished: false\nsets: {SETS}\nrules:{rules}\n");
+            let rules = rules.join("\n- ");
+            let text = format!(
+                "default: {default}\nestablished: false\nsets: {SETS}\nrules:\n- {rules}\n"
+            );
             lab.read_policy(&text, "rules.yaml")
         };
         let mut rules = Vec::new();
