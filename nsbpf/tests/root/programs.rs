@@ -263,13 +263,15 @@ fn guards(program: &str) -> Result<(), Failed> {
         }
     }
     // Each outcome was met.
-    const SPOOFED: [Reason; 4] =
-        [Reason::SpoofedMac, Reason::SpoofedAddress, Reason::SpoofedArp, Reason::SpoofedNeighbour];
     assert!(judged.contains_key(&None));
     assert!(SPOOFED.iter().all(|reason| judged.contains_key(&Some(reason.name()))), "{judged:?}");
     assert_eq!(judged.len(), 1 + SPOOFED.len(), "{judged:?}");
     Ok(())
 }
+
+/// What a guard drops for.
+const SPOOFED: [Reason; 4] =
+    [Reason::SpoofedMac, Reason::SpoofedAddress, Reason::SpoofedArp, Reason::SpoofedNeighbour];
 
 fn spoofed() -> Vec<Frame> {
     let mut other_mac = ethernet(&[8, 0], &[&ipv4(0, [0; 2], 17), &[0; 8]]);

@@ -29,7 +29,7 @@ pub(super) fn instructions() -> Result<(), Failed> {
         ..Switches::default()
     };
     let ebpf = load(&all)?;
-    let took = (processor_time() - start).as_millis();
+    let took = processor_time().saturating_sub(start).as_millis();
     println!("loading took {took} ms of a processor");
     assert!(took < LOAD_MILLISECONDS || is_emulated(), "loading took {took} ms");
     for (name, program) in ebpf.programs() {
@@ -78,7 +78,7 @@ fn called(at: usize, instruction: bpf_insn) -> Option<usize> {
     const CALL: u8 = 0x85;
     const OF_A_FUNCTION: u8 = 1;
     let is_call = instruction.code == CALL && instruction.src_reg() == OF_A_FUNCTION;
-    is_call.then(|| (at + 1).strict_add_signed(instruction.imm as isize))
+    is_call.then(|| (at + 1).checked_add_signed(instruction.imm as isize)).flatten()
 }
 
 /// Where functions start.
