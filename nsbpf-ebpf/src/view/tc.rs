@@ -1,35 +1,26 @@
-//! How the stages see a packet: [`Packet`] for the tc and the XDP context.
+//! A packet at a tc hook.
 
-use core::arch::asm;
-
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, xdp_md};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
 use aya_ebpf::helpers::{
-    bpf_probe_read_kernel, bpf_redirect, bpf_redirect_peer, bpf_skb_change_head,
-    bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
-    bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
+    bpf_redirect, bpf_redirect_peer, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_change_type,
+    bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::programs::TcContext;
 use nsbpf_common::packet::{Packet, Segmentation, ethertype};
 use nsbpf_common::route::{HOPS_V4, HOPS_V6};
 use nsbpf_common::stats::Way;
 use nsbpf_common::verifier::unknown;
 
+use super::kernel::{is_more_than_the_bridge, read_kernel};
+use super::{DONE, DONE_BYTES, load_4, load_direct, load_head};
 use crate::maps::{
-    ANSWER_SECRET, DEV_OFFSET, DEVICES, ENQUEUE_OFFSET, FIRST_HOOK_OFFSET, HOOKS_V4_OFFSET,
-    HOOKS_V6_OFFSET, NET_OFFSET, NFCT_OFFSET, PORT_BASE, PRIORITY_OFFSET, QDISC_OFFSET,
+    ANSWER_SECRET, DEV_OFFSET, ENQUEUE_OFFSET, HOOKS_V4_OFFSET, HOOKS_V6_OFFSET, NET_OFFSET,
+    NFCT_OFFSET, PORT_BASE, QDISC_OFFSET,
 };
 use crate::stage::pipeline::{Back, Forward};
-use crate::stage::policy::prepare::{prepare_tc, prepare_xdp};
-use crate::stage::policy::reject::{
-    self, Change, answer_tc, answer_xdp, complete_answer, find_answer_tc, find_answer_xdp,
-};
+use crate::stage::policy::prepare::prepare_tc;
+use crate::stage::policy::reject::{self, Change, answer_tc, complete_answer, find_answer_tc};
 use crate::stage::route::{Hops, Replay};
-
-/// Offsets past this are not looked at. The verifier wants a bound that a mask
-/// proves; the longest chain of headers that the parser follows ends below it.
-const OFFSET_MASK: usize = 0x7fff;
 
 /// Hooks that what is forwarded passes (`include/uapi/linux/netfilter.h`).
 const PRE_ROUTING: u32 = 0;
@@ -45,12 +36,6 @@ const REDIRECTED: u32 = 0x6e73_6270;
 const ROUTED: u32 = 0x6e73_6272;
 /// The same of what the sender of a rejected packet is told.
 const ANSWER: u32 = 0x6e73_6261;
-
-/// What XDP writes before a packet that it has done all about, but for the interface, and
-/// how long that is. A packet keeps it on its way through other interfaces.
-const DONE: u32 = 0x6e73_6264;
-const DONE_BYTES: usize = 4;
-const DONE_ROOM: i32 = 4;
 
 /// A packet at a tc hook.
 pub struct TcPacket {
@@ -356,65 +341,6 @@ impl Forward for TcPacket {
     }
 }
 
-/// A frame at an XDP hook.
-pub struct XdpPacket {
-    frame: *mut xdp_md,
-}
-
-impl XdpPacket {
-    /// The frame of that context.
-    #[inline(always)]
-    pub fn new(context: &XdpContext) -> Self {
-        Self { frame: context.as_ptr().cast() }
-    }
-
-    /// The same, where a function is given the context.
-    #[inline(always)]
-    pub const fn at(frame: *mut xdp_md) -> Self {
-        Self { frame }
-    }
-
-    /// The interface whose hook this is.
-    #[inline(always)]
-    pub fn ifindex(&self) -> u32 {
-        self.frame().ingress_ifindex
-    }
-
-    /// The same frame, as for [`TcPacket::anew`].
-    #[inline(always)]
-    fn anew(&self) -> Self {
-        Self { frame: unknown(self.frame as usize) as *mut xdp_md }
-    }
-
-    #[inline(always)]
-    fn frame(&self) -> &xdp_md {
-        // SAFETY: the context is valid until the program returns, and the
-        // verifier rewrites and checks every access to it.
-        unsafe { &*self.frame }
-    }
-}
-
-impl Packet for XdpPacket {
-    #[inline(always)]
-    fn load<const N: usize>(&self, offset: u16) -> Option<[u8; N]> {
-        let frame = self.anew();
-        let frame = frame.frame();
-        load_direct(frame.data as usize, frame.data_end as usize, offset)
-    }
-
-    #[inline(always)]
-    fn head(&self) -> Option<[u64; 3]> {
-        let frame = self.frame();
-        load_head(frame.data as usize, frame.data_end as usize)
-    }
-
-    #[inline(always)]
-    fn frame_bytes(&self) -> u32 {
-        let frame = self.frame();
-        frame.data_end.wrapping_sub(frame.data)
-    }
-}
-
 impl Change for TcPacket {
     #[inline(always)]
     fn cut(&self, length: u32) -> bool {
@@ -433,174 +359,3 @@ impl Change for TcPacket {
         self.store(offset, bytes)
     }
 }
-
-impl Change for XdpPacket {
-    #[inline(always)]
-    fn cut(&self, length: u32) -> bool {
-        let bytes = unknown(self.anew().frame_bytes() as usize);
-        #[expect(clippy::cast_possible_truncation, reason = "a frame is short")]
-        let less = length.wrapping_sub(bytes as u32).cast_signed();
-        // SAFETY: the context is valid until the program returns.
-        unsafe { bpf_xdp_adjust_tail(self.frame, less) == 0 }
-    }
-
-    #[inline(always)]
-    fn grow(&self, bytes: u32) -> bool {
-        // SAFETY: likewise.
-        unsafe { bpf_xdp_adjust_head(self.frame, bytes.cast_signed().wrapping_neg()) == 0 }
-    }
-
-    #[inline(always)]
-    fn write<const N: usize>(&self, offset: u16, bytes: &[u8; N]) -> bool {
-        let frame = self.anew();
-        let frame = frame.frame();
-        let start = unknown(frame.data as usize + (unknown(offset.into()) & OFFSET_MASK));
-        if start + N > frame.data_end as usize {
-            return false;
-        }
-        // SAFETY: the bytes are there: the verifier sees the comparison.
-        unsafe { (start as *mut [u8; N]).write_unaligned(*bytes) };
-        true
-    }
-}
-
-impl Forward for XdpPacket {
-    #[inline(always)]
-    fn prepare(&self, port: u16, domain: u16) {
-        prepare_xdp(self.frame, port, domain);
-    }
-
-    #[inline(always)]
-    fn answer(&self, port: u16, _way: Back, _to: u16) -> Option<u16> {
-        // By a redirect: after XDP_TX the other end is woken only where it has a program of
-        // XDP itself (`veth_xdp_flush`, Linux 6.18).
-        let is_taken = DEVICES.redirect(port.into(), XDP_DROP.into()).is_ok();
-        let mut bytes = 0;
-        if is_taken && find_answer_xdp(self.frame) != 0 {
-            complete_answer();
-            bytes = answer_xdp(self.frame);
-        }
-        reject::count(bytes);
-        u16::try_from(bytes).ok().filter(|bytes| *bytes != 0)
-    }
-
-    #[inline(always)]
-    fn forward(&self, way: Way, to: u16) -> bool {
-        // A port that takes no frames from XDP has no device there.
-        matches!(way, Way::Xdp) && DEVICES.redirect(to.into(), XDP_PASS.into()).is_ok()
-    }
-
-    #[inline(always)]
-    fn set_done(&self) {
-        // SAFETY: the context is valid until the program returns.
-        if unsafe { bpf_xdp_adjust_meta(self.frame, -DONE_ROOM) } != 0 {
-            return;
-        }
-        let frame = self.frame();
-        let done = DONE ^ frame.ingress_ifindex;
-        let start = unknown(frame.data_meta as usize);
-        if start + DONE_BYTES <= frame.data as usize {
-            // SAFETY: the room was made just now, and the verifier sees the comparison.
-            unsafe { (start as *mut u32).write(done) };
-        }
-    }
-}
-
-/// Whether among hooks are others than that of `br_netfilter`, which is there as soon as a
-/// namespace has a bridge, and decides nothing (`ip_sabotage_in`, Linux 6.18): before all
-/// others, and in no table.
-#[inline(always)]
-fn is_more_than_the_bridge(hooks: usize) -> bool {
-    /// A function, and what it is called with.
-    const HOOK_BYTES: u32 = 16;
-    const FIRST: usize = 1 << 31;
-    let [first, priority] = [FIRST_HOOK_OFFSET.load(), PRIORITY_OFFSET.load()];
-    if hooks == 0 {
-        return false;
-    }
-    let is_one = first != 0 && priority != 0 && read_kernel(hooks, 0) & 0xffff == 1;
-    if !is_one || read_kernel(hooks, first + 8) != 0 {
-        return true;
-    }
-    // Behind them is where each is told of.
-    let about = read_kernel(hooks, first + HOOK_BYTES);
-    read_kernel(about, priority) & 0xffff_ffff != FIRST
-}
-
-/// Reads a word of the kernel's; 0 if there is none.
-#[inline(always)]
-fn read_kernel(address: usize, offset: u32) -> usize {
-    let address = address.wrapping_add(offset as usize) as *const usize;
-    // SAFETY: the helper takes any address, and says when there is nothing.
-    unsafe { bpf_probe_read_kernel(address) }.unwrap_or(0)
-}
-
-/// Reads the first words of a packet that has them.
-#[inline(always)]
-fn load_head(data: usize, end: usize) -> Option<[u64; 3]> {
-    let start = unknown(data);
-    if start + 24 > end {
-        return None;
-    }
-    Some([load_8(start), load_8(start + 8), load_8(start + 16)])
-}
-
-/// Reads `N` bytes at an offset, if they lie before `end`.
-#[inline(always)]
-fn load_direct<const N: usize>(data: usize, end: usize, offset: u16) -> Option<[u8; N]> {
-    // The barriers keep the compiler from dropping the mask, which it can prove
-    // needless and the verifier cannot, and from checking one register and
-    // reading through another.
-    const { assert!(N <= 16) };
-    let start = unknown(data + (unknown(usize::from(offset)) & OFFSET_MASK));
-    if start + N > end {
-        return None;
-    }
-    let mut bytes = [0; N];
-    let mut at = 0;
-    // Without loops: the compiler would keep one, and the bytes on the stack.
-    if N - at >= 8 {
-        bytes[at..at + 8].copy_from_slice(&load_8(start + at).to_le_bytes());
-        at += 8;
-    }
-    if N - at >= 8 {
-        bytes[at..at + 8].copy_from_slice(&load_8(start + at).to_le_bytes());
-        at += 8;
-    }
-    if N - at >= 4 {
-        bytes[at..at + 4].copy_from_slice(&load_4(start + at).to_le_bytes()[..4]);
-        at += 4;
-    }
-    if N - at >= 2 {
-        bytes[at..at + 2].copy_from_slice(&load_2(start + at).to_le_bytes()[..2]);
-        at += 2;
-    }
-    if N > at {
-        bytes[at] = load_1(start + at).to_le_bytes()[0];
-    }
-    Some(bytes)
-}
-
-/// Loads through packet pointers, written out so that a whole word is one
-/// instruction whatever the alignment: as plain reads of bytes they would be as
-/// many instructions as bytes. The rest of the register is 0.
-macro_rules! load {
-    ($name:ident, $template:literal) => {
-        #[inline(always)]
-        fn $name(address: usize) -> u64 {
-            let value: u64;
-            // SAFETY: the caller compared the address with the packet's end, and
-            // the verifier checks that it did. What is there is read before
-            // anything is written, so that it counts as a value, not as memory.
-            unsafe {
-                asm!($template, out(reg) value, in(reg) address, options(pure, nomem, nostack));
-            }
-            value
-        }
-    };
-}
-
-load!(load_1, "{0} = *(u8 *)({1} + 0)");
-load!(load_2, "{0} = *(u16 *)({1} + 0)");
-load!(load_4, "{0} = *(u32 *)({1} + 0)");
-load!(load_8, "{0} = *(u64 *)({1} + 0)");
