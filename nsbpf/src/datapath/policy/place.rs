@@ -161,6 +161,11 @@ impl<'a> Draft<'a> {
         let pin = pin_in(self.room, RULE_STATS);
         let mut map: PerCpuArray<MapData, RuleStats> = open_pin(self.store, &pin, RULE_STATS)?;
         for slot in &self.new {
+            // Most slots were never used.
+            let counted = map.get(slot, 0).map_err(map_error("read", RULE_STATS))?;
+            if counted.iter().all(|counted| *counted == RuleStats::default()) {
+                continue;
+            }
             map.set(*slot, zeros::<RuleStats>()?, 0).map_err(map_error("write", RULE_STATS))?;
         }
         Ok(())
