@@ -208,6 +208,23 @@ impl Seen {
         if self.is_parsed == 0 { Fragment::Whole } else { self.headers.fragment() }
     }
 
+    /// Whether the packet hides what rules ask for, after [`Seen::look_at_flow`]: its
+    /// transport protocol behind more extension headers than are followed, or the flags of
+    /// its TCP header in a fragment that is still to come (RFC 1858, section 3).
+    #[inline(always)]
+    #[must_use]
+    pub fn hides<P: Packet + ?Sized>(&self, packet: &P) -> bool {
+        if !self.flow.has_flow() || matches!(self.fragment(), Fragment::Later) {
+            return false;
+        }
+        let [_, transport] = self.offsets();
+        match (self.flow.key.protocol(), self.flow.key.family()) {
+            (protocol::TCP, _) => packet.load::<1>(transport + 13).is_none(),
+            (protocol::UNKNOWN, Family::Ipv6) => true,
+            _ => false,
+        }
+    }
+
     /// Number of the class that it is counted in.
     #[inline(always)]
     #[must_use]

@@ -85,8 +85,9 @@ pub trait Forward {
     /// Tells tc of the same device that all is done.
     fn set_done(&self) {}
 
-    /// Puts what the packet is judged by, which came in by a port, where all functions find it.
-    fn prepare(&self, port: u16, domain: u16);
+    /// Puts what the packet is judged by, which came in by a port, where all functions find
+    /// it; says whether it hides some of that.
+    fn prepare(&self, port: u16, domain: u16) -> bool;
 
     /// Tells who sent the packet that it ended, at the device of a port: the packet becomes
     /// that, and goes back. What is counted nowhere else has so many bytes. `to` is the port

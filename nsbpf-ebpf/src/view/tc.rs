@@ -291,8 +291,8 @@ impl Forward for TcPacket {
     }
 
     #[inline(always)]
-    fn prepare(&self, port: u16, domain: u16) {
-        prepare_tc(self.skb, port, domain);
+    fn prepare(&self, port: u16, domain: u16) -> bool {
+        prepare_tc(self.skb, port, domain) != 0
     }
 
     #[inline(always)]

@@ -106,8 +106,8 @@ impl Change for XdpPacket {
 
 impl Forward for XdpPacket {
     #[inline(always)]
-    fn prepare(&self, port: u16, domain: u16) {
-        prepare_xdp(self.frame, port, domain);
+    fn prepare(&self, port: u16, domain: u16) -> bool {
+        prepare_xdp(self.frame, port, domain) != 0
     }
 
     #[inline(always)]

@@ -135,7 +135,10 @@ pub fn judge(packet: &(impl Packet + Forward), seen: &mut Seen, port: u16, domai
         flow::track(seen, port);
         return Ruling::Pass;
     }
-    packet.prepare(port, domain);
+    if packet.prepare(port, domain) {
+        count(head.default, seen);
+        return Ruling::Drop(Reason::Denied);
+    }
     let found = match (seen.flow.has_flow(), seen.fragment()) {
         (true, Fragment::Later) => {
             flow::track(seen, port);
