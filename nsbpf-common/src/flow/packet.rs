@@ -94,7 +94,7 @@ impl FlowPacket {
                 let [.., kind] = end.to_be_bytes();
                 self.set_v4(packet, 26, kind);
                 self.set_transport(packet, kind, TRANSPORT_V4);
-                true
+                self.has_flow != 0
             }
             IPV6 if version & 0xf0 == 0x60 => {
                 let [.., kind, _, _, _] = end.to_be_bytes();
@@ -103,7 +103,7 @@ impl FlowPacket {
                 }
                 self.set_v6(packet, 22, kind);
                 self.set_transport(packet, kind, TRANSPORT_V6);
-                true
+                self.has_flow != 0
             }
             _ => false,
         }

@@ -147,7 +147,8 @@ impl Judgement {
     #[must_use]
     pub const fn holds(self, generation: u64, port: u16) -> bool {
         let differs = self.0 ^ ((generation << GENERATION_SHIFT) | port as u64);
-        differs & !(0xff_ffff << DECISION_SHIFT) == 0
+        // What holds in none is all zeros in one of 2^24 generations, too.
+        self.0 >> GENERATION_SHIFT != 0 && differs & !(0xff_ffff << DECISION_SHIFT) == 0
     }
 
     /// What was decided.

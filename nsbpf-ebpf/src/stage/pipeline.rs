@@ -193,6 +193,8 @@ fn cross<P: Packet + Forward>(
             }
             return Verdict::Forwarded;
         }
+        // Whatever its sender wrote there is no note of ours.
+        packet.note_port(port);
     } else if !matches!(way, Way::Bridge)
         && forward::may_pass_the_bridge_by(packet, seen)
         && let Some(path) = forward::path(&crossing, seen.longest(packet))
@@ -260,14 +262,15 @@ pub fn egress(
 ) -> Result<Verdict, Unmanaged> {
     let to = number(ifindex).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
+    // What its sender is told of a packet leaves by the port that the packet came in by.
+    if POLICY.load() != 0 && packet.takes_back() {
+        enters(Pair { from: OUTSIDE, to }, seen, Way::Bridge)?;
+        return Ok(Verdict::Pass);
+    }
     let was_routed = HOST_ROUTES.load() != 0 && packet.was_routed();
     let from = number(ingress_ifindex).filter(is_port).unwrap_or(OUTSIDE);
     let redirected = FAST_PATHS.load() != 0 && packet.was_redirected();
     if POLICY.load() != 0 && (was_routed || from == OUTSIDE && !redirected) {
-        if packet.takes_back() {
-            enters(Pair { from: OUTSIDE, to }, seen, Way::Bridge)?;
-            return Ok(Verdict::Pass);
-        }
         let stats = account::counters(to).ok_or(Unmanaged)?;
         let domain = PORT_CONFIGS.get(to.into()).ok_or(Unmanaged)?.domain;
         if let Err(reason) = judge(packet, seen, OUTSIDE, domain, &mut stats.rx) {

@@ -69,7 +69,7 @@ pub extern "C" fn judge_alone(generation: u64) -> u64 {
 
 /// Whether a packet goes on that this was decided on.
 #[inline(always)]
-fn goes_on(decision: Decision, seen: &Seen, now_ns: u64) -> bool {
+pub fn goes_on(decision: Decision, seen: &Seen, now_ns: u64) -> bool {
     match decision.action() {
         Action::Allow => true,
         Action::Deny | Action::Reject => false,

@@ -5,9 +5,10 @@
     reason = "keys and values stay where they are, and are not copied to the stack"
 )]
 
-use nsbpf_common::policy::{Action, Decision, FragmentHead, FragmentKey, Judgement};
+use nsbpf_common::policy::{Action, Decision, FragmentHead, FragmentKey, Judgement, PolicyHead};
 use nsbpf_common::sight::Seen;
 
+use super::decide::goes_on;
 use super::{End, Outcome, event, head as policy_head, seen};
 use crate::maps::FRAGMENTS;
 use crate::stage::clock;
@@ -16,12 +17,17 @@ use crate::stage::clock;
 /// port. A function of its own in the program, which the verifier looks at once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn note_first_fragment(port: u16, found: u64) -> u64 {
+pub extern "C" fn note_first_fragment(port: u16, generation: u64, found: u64) -> u64 {
     let Some(seen) = seen() else { return 0 };
     let Outcome { decision, end, .. } = Outcome::from_word(found);
-    let action = if matches!(end, End::None) { Action::Allow } else { Action::Deny };
+    // A limit is for all of a packet.
+    let action = match (end, decision.action()) {
+        (End::None, Action::Limit) => Action::Limit,
+        (End::None, _) => Action::Allow,
+        _ => Action::Deny,
+    };
     let decision = Decision::new(action, false, decision.slot());
-    let judgement = Judgement::new(0, decision, port);
+    let judgement = Judgement::new(generation, decision, port);
     let head = FragmentHead { judgement, time_ns: clock::now_ns() };
     // One that there is no room for has no followers.
     let _ = FRAGMENTS.insert(&key(seen, port), &head, 0);
@@ -38,12 +44,15 @@ pub extern "C" fn judge_later_fragment(port: u16, generation: u64) -> u64 {
         // found it.
         let head = unsafe { *head };
         let age_ns = clock::now_ns().saturating_sub(head.time_ns);
-        (age_ns < FragmentHead::LIFETIME_NS).then_some(head.judgement.decision())
+        (age_ns < FragmentHead::LIFETIME_NS).then_some(head.judgement)
     });
     let passes = |decision: Decision| matches!(decision.action(), Action::Allow);
     let (decision, end) = match head {
-        Some(decision) if passes(decision) => (decision, End::None),
-        Some(decision) => (decision, End::Dropped),
+        Some(judgement) => {
+            let decision = followed(judgement, (port, generation), policy);
+            let goes_on = goes_on(decision, seen, clock::now_ns());
+            (decision, if goes_on { End::None } else { End::Dropped })
+        }
         None if passes(policy.default) => {
             event(|events| &mut events.headless);
             (policy.default, End::None)
@@ -51,6 +60,21 @@ pub extern "C" fn judge_later_fragment(port: u16, generation: u64) -> u64 {
         None => (policy.default, End::Headless),
     };
     Outcome { end, ..Outcome::new(decision, true) }.word()
+}
+
+/// What is decided on a fragment whose first one was judged so: in another generation than
+/// this, its rule may be another's by now, so that it counts for the default.
+#[inline(always)]
+fn followed(head: Judgement, (port, generation): (u16, u64), policy: &PolicyHead) -> Decision {
+    let decision = head.decision();
+    if head.holds(generation, port) {
+        return decision;
+    }
+    let action = match decision.action() {
+        Action::Deny => Action::Deny,
+        _ => Action::Allow,
+    };
+    Decision::new(action, false, policy.default.slot())
 }
 
 #[inline(always)]

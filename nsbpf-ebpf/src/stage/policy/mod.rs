@@ -141,8 +141,11 @@ pub fn judge(packet: &(impl Packet + Forward), seen: &mut Seen, port: u16, domai
     }
     let found = match (seen.flow.has_flow(), seen.fragment()) {
         (true, Fragment::Later) => {
-            flow::track(seen, port);
-            fragment::judge_later_fragment(port, generation)
+            let found = fragment::judge_later_fragment(port, generation);
+            if matches!(Outcome::from_word(found).end, End::None) {
+                flow::track(seen, port);
+            }
+            found
         }
         (true, _) => {
             let about = if is_about_another() { decide::judge_related(generation) } else { 0 };
@@ -156,7 +159,7 @@ pub fn judge(packet: &(impl Packet + Forward), seen: &mut Seen, port: u16, domai
         decide::keep_judgement(port, generation, found);
     }
     if matches!(seen.fragment(), Fragment::First) {
-        fragment::note_first_fragment(port, found);
+        fragment::note_first_fragment(port, generation, found);
     }
     count(outcome.decision, seen);
     if outcome.decision.is_logged() {

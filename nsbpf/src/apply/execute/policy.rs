@@ -103,6 +103,7 @@ impl Executor<'_> {
             digest: source.digest(),
         })?;
         draft.flip()?;
+        draft.settle(&settings)?;
         let warnings = warnings(source, &ruleset.shadowed);
         let swap = PolicySwap {
             generation: draft.generation(),
@@ -132,8 +133,8 @@ impl Executor<'_> {
                 record.rules.iter().map(|rule| setting_of(&rule.setting)).collect();
             let stayed = settings.len();
             store.write_policy_record(&PolicyRecord { generation, ..record })?;
-            draft.set(&settings)?;
             draft.flip()?;
+            draft.settle(&settings)?;
             return Ok(PolicySwap { generation, stayed, ..PolicySwap::default() });
         }
         Err(std::io::Error::other("the policy that was in force is not in the kernel any more")

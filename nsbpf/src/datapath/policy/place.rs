@@ -153,7 +153,7 @@ impl<'a> Draft<'a> {
         head.digest = placing.digest;
         heads.set(half(*generation), head);
         self.forget()?;
-        self.set(placing.settings)
+        self.set(placing.settings, true)
     }
 
     /// Begins the counters of rules that are new.
@@ -171,19 +171,27 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Writes the limits of the rules: those of rules that stay go on from where they are.
+    /// Writes the limits of the rules that stay, once it is in force: those that changed begin
+    /// anew, and until then the ones before hold.
     ///
     /// # Errors
     /// The map is not there.
-    pub fn set(&self, settings: &[RuleSetting]) -> Result<(), DatapathError> {
+    pub fn settle(&self, settings: &[RuleSetting]) -> Result<(), DatapathError> {
+        self.set(settings, false)
+    }
+
+    /// Writes the limits of rules that are new, or of those that stay.
+    fn set(&self, settings: &[RuleSetting], of_new: bool) -> Result<(), DatapathError> {
         let pin = pin_in(self.room, RULE_SETTINGS);
         let mut map = Writable::<RuleSetting>::open_pin(self.store, &pin, RULE_SETTINGS)?;
         for (slot, setting) in self.slots.iter().skip(1).zip(settings) {
-            let there = map.at(*slot as usize);
-            let due_ns = if self.new.contains(slot) { 0 } else { there.due_ns };
-            let setting = RuleSetting { due_ns, ..*setting };
-            if setting != there {
-                map.set(*slot as usize, setting);
+            if self.new.contains(slot) != of_new {
+                continue;
+            }
+            let RuleSetting { due_ns, .. } = map.at(*slot as usize);
+            // What processors exchange is left to them.
+            if of_new || map.at(*slot as usize) != (RuleSetting { due_ns, ..*setting }) {
+                map.set(*slot as usize, *setting);
             }
         }
         Ok(())
