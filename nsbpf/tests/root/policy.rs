@@ -6,7 +6,7 @@ mod swap;
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -311,14 +311,4 @@ fn shadowed() -> Result<(), Failed> {
     assert!(done.err.contains("`web` is never reached: `all` decided before it"), "{}", done.err);
     ran(&["down", NAME]);
     Ok(())
-}
-
-/// Waits until something is so.
-#[track_caller]
-fn comes(what: &str, is: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is() {
-        assert!(Instant::now() < deadline, "{what}: it does not come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -1,6 +1,5 @@
 //! What `nsbpf policy log` tells.
 
-use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
@@ -8,7 +7,7 @@ use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{BACK, Files, LAB, NAME, THERE, arrives, comes, shown};
+use super::{BACK, Files, LAB, NAME, THERE, arrives, shown};
 use crate::command::{ended, nsbpf, ran};
 use crate::world::reaches;
 
@@ -39,22 +38,8 @@ pub(super) fn told() -> Result<(), Failed> {
     assert_eq!((&low["from"]["address"], &low["bytes"]), (&"10.0.0.1".into(), &47.into()));
     assert_eq!((&back["rule"], &back["dropped"]), (&"back".into(), &true.into()));
     // Each is told once.
-    let follow = || nsbpf(&["policy", "log", NAME]).stdout(Stdio::piped()).spawn();
-    let child = RefCell::new(follow()?);
-    comes("the first reader", || {
-        // If the second one was faster, the first was refused.
-        if matches!(child.borrow_mut().try_wait(), Ok(Some(_))) {
-            child.replace(follow().expect("the first reader"));
-        }
-        // A second one is refused only once the first is there.
-        let second = crate::command::run(&["policy", "log", NAME, "--count", "0"]);
-        second.code == Some(1) && second.err.contains("another `nsbpf policy log`")
-    });
-    let mut child = child.into_inner();
+    let mut child = nsbpf(&["policy", "log", NAME]).stdout(Stdio::piped()).spawn()?;
     assert!(arrives(THERE, 1501));
-    // The rules change, and whoever follows goes on.
-    files.set("rules: [{ name: other, from: a, proto: udp, action: deny, log: true }]");
-    assert!(!arrives(THERE, 1502));
     let mut lines = BufReader::new(child.stdout.take().ok_or("a pipe")?).lines();
     let mut next = || lines.next().expect("a line").expect("read a line");
     let line = next();
@@ -62,6 +47,12 @@ pub(super) fn told() -> Result<(), Failed> {
         line.contains(" low allow a/eth0 10.0.0.1:") && line.contains(":1501 udp 47 B"),
         "{line}"
     );
+    // It is there, so that another one is refused.
+    let second = crate::command::run(&["policy", "log", NAME, "--count", "0"]);
+    assert!(second.code == Some(1) && second.err.contains("another `nsbpf policy log`"));
+    // The rules change, and whoever follows goes on.
+    files.set("rules: [{ name: other, from: a, proto: udp, action: deny, log: true }]");
+    assert!(!arrives(THERE, 1502));
     let line = next();
     assert!(
         line.contains(" other deny a/eth0 ") && line.contains("→ b/eth0 10.0.0.2:1502"),
