@@ -345,7 +345,8 @@ impl Desired<'_> {
             way,
             takes_xdp: place.filter(|_| takes_xdp),
             handed_over: false,
-            router: self.is_router(id),
+            // Only a policy asks.
+            router: self.lab.policy.is_some() && self.is_router(id),
             guard,
         }));
     }

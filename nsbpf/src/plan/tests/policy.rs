@@ -118,11 +118,16 @@ fn a_policy_needs_programs_and_flows() {
     assert_eq!(refused(none), PlanError::PolicyWithoutDatapath);
 }
 
+/// Without a policy nobody asks who they are.
 #[test]
-fn ports_of_routers_are_told() {
-    let wanted = wanted_with(ROUTER, &State::default());
-    let routers = wanted
-        .values()
-        .filter(|object| matches!(object, Object::Port(crate::state::Port { router: true, .. })));
-    assert_eq!(routers.count(), 2);
+fn a_policy_is_told_which_ports_are_routers() {
+    let routers = |source: &str| {
+        let wanted = wanted_with(source, &State::default());
+        let is_router = |object: &&Object| {
+            matches!(object, Object::Port(crate::state::Port { router: true, .. }))
+        };
+        wanted.values().filter(is_router).count()
+    };
+    assert_eq!(routers(ROUTER), 0);
+    assert_eq!(routers(&format!("{ROUTER}policy: {{ default: deny }}\n")), 2);
 }
