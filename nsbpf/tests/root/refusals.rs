@@ -129,7 +129,7 @@ fn not_there() -> Result<(), Failed> {
     refused(|| run(&["run", binary.to_str().unwrap()]), 2, &says);
     refused(|| run(&["run", "/dev/zero"]), 2, &["/dev/zero is longer than 16 MiB"]);
     refused(|| run(&["run", "/"]), 2, &["read /: Is a directory"]);
-    refused(|| run(&["run", "/dev/null"]), 2, &["the file ends before the lab does"]);
+    refused(|| run(&["run", "/dev/null"]), 2, &["the file ends too early"]);
     refused(|| run(&["run", "/nowhere/lab.yaml"]), 2, &["read /nowhere/lab.yaml", "No such file"]);
     Ok(())
 }

@@ -28,7 +28,14 @@ pub(super) fn seen(way: Way) -> Result<(), Failed> {
         for (cut, id) in [(8, 901), (16, 902)] {
             let tcp = tcp.with(|it| it.id = id);
             ends.there(&tcp.part(Part::Head(cut)), false);
-            ends.there(&tcp.part(Part::Tail(cut)), false);
+            // What ends before its flags could be anything, so that it is denied whatever it is;
+            // what follows has no head then.
+            let has_flags = cut > 13;
+            ends.there(&tcp.part(Part::Tail(cut)), !has_flags);
+            if !has_flags {
+                let other = tcp.with(|it| (it.ports[1], it.id) = (81, id + 2));
+                ends.there(&other.part(Part::Head(cut)), false);
+            }
         }
     }
     arena.down();
