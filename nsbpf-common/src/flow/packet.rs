@@ -74,8 +74,7 @@ impl FlowPacket {
     #[inline(always)]
     #[must_use]
     pub const fn is_plain_and_whole(&self) -> bool {
-        const BEGINS_OR_ENDS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-        (self.tcp_flags & BEGINS_OR_ENDS) | self.is_fragment == 0
+        self.is_plain() & (self.is_fragment == 0)
     }
 
     /// Looks at a packet that is what most are; `false` for one that must be parsed.

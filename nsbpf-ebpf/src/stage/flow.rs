@@ -6,18 +6,15 @@
 )]
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentFlow, RecentRest};
+use nsbpf_common::flow::{Flow, FlowEvents, FlowKey, FlowPacket, RecentRest};
 use nsbpf_common::packet::protocol;
 use nsbpf_common::policy::Judgement;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Cell;
 
+use super::recent::{self, Place};
 use super::{atomic, clock};
-use crate::maps::{
-    BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS, RECENT_FLOWS, RECENT_PLACES, RECENT_RESTS,
-    SEEN_PACKETS, SPARE_KEYS, TELL_TICKS, TICK_NS,
-};
+use crate::maps::{BLANK_FLOWS, FLOW_EVENTS, FLOWS, NEW_FLOWS, SEEN_PACKETS, SPARE_KEYS, TICK_NS};
 
 /// Counts a packet that came in by a port in its flow, which begins if there is none.
 #[inline(always)]
@@ -26,19 +23,16 @@ pub fn track(seen: &Seen, port: u16) {
     if !packet.has_flow() {
         return;
     }
-    let number = recent_number(&packet.key);
-    let Some(recent) = recent(number) else { return };
-    let (tick, tell_ticks) = ticks();
-    let is_recent = recent.is_of(&packet.key, || rest(number).map(|rest| &*rest));
-    let is_kept = is_recent && packet.is_plain();
+    let Some(mut place) = Place::of(&packet.key) else { return };
+    let is_kept = place.is_its && packet.is_plain();
     if is_kept {
-        recent.keep(packet.direction, weight.cell, tick);
-        if recent.may_wait(tick, tell_ticks) {
+        place.keep(packet.direction, weight.cell);
+        if place.may_wait() {
             return;
         }
     }
-    let told = tell(seen, port, is_kept, true, Judgement::NONE);
-    place(seen, told, Judgement::NONE);
+    let told = tell(seen, port, &mut place, Telling { is_kept, ..Telling::PASSED });
+    after(packet, &mut place, told, Judgement::NONE);
 }
 
 /// Counts a packet that came in by a port in its flow, if that is one whose packets just go
@@ -50,19 +44,32 @@ pub fn track_judged(seen: &Seen, port: u16, generation: u64) -> Option<Judgement
     if !packet.has_flow() || !packet.is_plain_and_whole() {
         return None;
     }
-    let number = recent_number(&packet.key);
-    let recent = recent(number)?;
-    let (tick, tell_ticks) = ticks();
-    let rest = rest(number)?;
-    let judgement = *rest.judgements.get(usize::from(packet.direction))?;
-    let is_judged = judgement.holds(generation, port)
-        && recent.is_of(&packet.key, || Some(&*rest))
-        && recent.may_wait(tick, tell_ticks);
-    if !is_judged {
+    let mut place = Place::of(&packet.key)?;
+    let judgement = place.judgement(packet.direction);
+    if !place.is_its || !judgement.holds(generation, port) || !place.may_wait() {
         return None;
     }
-    recent.keep(packet.direction, weight.cell, tick);
+    place.keep(packet.direction, weight.cell);
     Some(judgement)
+}
+
+/// What a flow is to be told of a packet.
+#[derive(Clone, Copy)]
+pub struct Telling {
+    /// The packet is counted in the processor's place.
+    pub is_kept: bool,
+    /// It goes on: only such a packet begins a flow.
+    pub goes_on: bool,
+    /// What holds for all that its sender sends.
+    pub judgement: Judgement,
+    /// A moment ago there was no such flow.
+    pub is_unknown: bool,
+}
+
+impl Telling {
+    /// That it goes on, and no more.
+    pub const PASSED: Self =
+        Self { is_kept: false, goes_on: true, judgement: Judgement::NONE, is_unknown: false };
 }
 
 /// What became of a packet's flow.
@@ -77,17 +84,18 @@ pub enum Told {
     Unsteady,
 }
 
-/// Tells a packet's flow of it, and of what was kept before: whether the packet goes on, and
-/// what holds for all that its sender sends. Only what goes on begins a flow.
+/// Tells a packet's flow of it, and of what was kept before in its place.
 #[inline(always)]
-pub fn tell(seen: &Seen, port: u16, is_kept: bool, goes_on: bool, judgement: Judgement) -> Told {
+pub fn tell(seen: &Seen, port: u16, place: &mut Place, telling: Telling) -> Told {
     let Seen { flow: packet, weight, .. } = seen;
-    let number = recent_number(&packet.key);
-    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return Told::Nobody };
-    let is_recent = recent.is_of(&packet.key, || Some(&*rest));
-    let (mut found, mut is_new) = (FLOWS.get_ptr_mut(&packet.key), false);
-    if found.is_none() {
-        (found, is_new) = (NEW_FLOWS.get_ptr_mut(&packet.key), true);
+    let Telling { is_kept, goes_on, judgement, is_unknown } = telling;
+    let (mut found, mut is_new) = (None, true);
+    if !is_unknown {
+        found = FLOWS.get_ptr_mut(&packet.key);
+        is_new = found.is_none();
+        if is_new {
+            found = NEW_FLOWS.get_ptr_mut(&packet.key);
+        }
     }
     if found.is_none() && goes_on {
         found = fresh(&packet.key, packet.direction);
@@ -97,9 +105,9 @@ pub fn tell(seen: &Seen, port: u16, is_kept: bool, goes_on: bool, judgement: Jud
     // add up is added atomically, the rest is single words.
     let flow = unsafe { &mut *flow };
     let now_ns = clock::now_ns();
-    if is_recent {
-        add(flow, rest.take(recent));
-        rest.end_taking();
+    if place.is_its {
+        add(flow, place.take());
+        place.end_taking();
     }
     // What begins anew counts from here.
     if goes_on {
@@ -124,61 +132,20 @@ pub fn keep(flow: &mut Flow, direction: u8, judgement: Judgement) {
     }
 }
 
-/// Keeps what follows a packet in this processor's place for its flow, if it may, and what
-/// was decided about it.
+/// Has this processor's place for a packet's flow keep what follows the packet, if it may,
+/// and what was decided about that.
 #[inline(always)]
-pub fn place(seen: &Seen, told: Told, judgement: Judgement) {
-    let FlowPacket { key, direction, .. } = &seen.flow;
-    let number = recent_number(key);
-    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return };
-    let (tick, tell_ticks) = ticks();
-    let is_recent = recent.is_of(key, || Some(&*rest));
-    match (told, is_recent) {
-        (Told::Steady, true) => rest.renew(recent, tick, clock::now_ns()),
-        (Told::Steady, false) if !recent.is_busy(tick, tell_ticks) => {
-            hand_over(number);
-            rest.give(recent, key, tick, clock::now_ns());
+pub fn after(packet: &FlowPacket, place: &mut Place, told: Told, judgement: Judgement) {
+    match (told, place.is_its) {
+        (Told::Steady, true) => place.renew(),
+        (Told::Steady, false) if !place.is_busy() => {
+            hand_over(place.number);
+            place.give(&packet.key);
         }
-        (Told::Unsteady, true) => {
-            recent.expire(tick, tell_ticks);
-            return;
-        }
+        (Told::Unsteady, true) => return place.expire(),
         _ => return,
     }
-    if let Some(kept) = rest.judgements.get_mut(usize::from(*direction)) {
-        *kept = judgement;
-    }
-}
-
-/// The kernel's tick, and how many of them may pass until what is kept is told.
-#[inline(always)]
-fn ticks() -> (u32, u32) {
-    #[expect(clippy::cast_possible_truncation, reason = "compared only")]
-    let tick = clock::tick() as u32;
-    (tick, TELL_TICKS.load())
-}
-
-/// The number of this processor's place for a flow.
-#[inline(always)]
-fn recent_number(key: &FlowKey) -> u32 {
-    let places = RECENT_PLACES.load();
-    // SAFETY: takes nothing and cannot fail.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    cpu * places + key.place(places)
-}
-
-#[inline(always)]
-fn recent(number: u32) -> Option<&'static mut RecentFlow> {
-    let place = RECENT_FLOWS.get_ptr_mut(number)?;
-    // SAFETY: nobody else writes it, as for the packet's own memory.
-    Some(unsafe { &mut *place })
-}
-
-#[inline(always)]
-fn rest(number: u32) -> Option<&'static mut RecentRest> {
-    let rest = RECENT_RESTS.get_ptr_mut(number)?;
-    // SAFETY: as for the place.
-    Some(unsafe { &mut *rest })
+    place.set_judgement(packet.direction, judgement);
 }
 
 /// The entry of a flow, if there is one.
@@ -242,7 +209,7 @@ fn add_to(flow: &mut Flow, direction: u8, cell: Cell) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn hand_over(number: u32) -> u64 {
-    let (Some(recent), Some(rest)) = (recent(number), rest(number)) else { return 0 };
+    let Some((recent, rest)) = recent::numbered(number) else { return 0 };
     let tick_ns = TICK_NS.load();
     let seen_ns = rest.seen_ns(recent, tick_ns);
     let kept = rest.take(recent);

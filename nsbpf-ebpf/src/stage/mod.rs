@@ -10,4 +10,5 @@ mod host;
 mod parse;
 pub mod pipeline;
 pub mod policy;
+mod recent;
 pub mod route;

@@ -277,17 +277,19 @@ impl Forward for TcPacket {
 
     #[inline(always)]
     fn takes_back(&self) -> bool {
-        let secret = ANSWER_SECRET.load();
+        if !self.is_marked(ANSWER) {
+            return false;
+        }
         let skb = self.skb();
         let [low, high] = [skb.cb[2], skb.cb[3]].map(u64::from);
-        let is = self.is_marked(ANSWER) && low | high << 32 == secret;
-        if is {
+        let is_ours = low | high << 32 == ANSWER_SECRET.load();
+        if is_ours {
             // Nobody in a namespace is to see it.
             // SAFETY: as in `skb`; nobody else has a reference to the context.
             let skb = unsafe { &mut *self.skb };
             (skb.cb[2], skb.cb[3]) = (0, 0);
         }
-        is
+        is_ours
     }
 
     #[inline(always)]

@@ -11,6 +11,8 @@ use nsbpf_common::sight::Seen;
 use super::classify::classify;
 use super::{End, Holds, Outcome, head, kind, limit, seen, sender, subject};
 use crate::maps::{RELATED_FLOWS, SUBJECTS};
+use crate::stage::flow::{Telling, Told};
+use crate::stage::recent::Place;
 use crate::stage::{clock, flow};
 
 /// Decides on the packet at hand, which came in by a port and is of a flow; of an ICMP error,
@@ -21,9 +23,12 @@ use crate::stage::{clock, flow};
 pub extern "C" fn judge_flow(port: u16, generation: u64, about: u64) -> u64 {
     let (Some(seen), Some(head)) = (seen(), head(generation)) else { return 0 };
     let now_ns = clock::now_ns();
-    let Decided { decision, holds } = decide(seen, head, (port, generation, about), now_ns);
+    let flow = flow::known(&seen.flow.key);
+    // Of one that is there it is told later what became of it.
+    let told = if flow.is_some() { Told::Unsteady } else { Told::Nobody };
+    let Decided { decision, holds } = decide(seen, flow, head, (port, generation, about), now_ns);
     let goes_on = goes_on(decision, seen, now_ns);
-    Outcome { holds, ..Outcome::new(decision, goes_on) }.word()
+    Outcome { holds, told, ..Outcome::new(decision, goes_on) }.word()
 }
 
 /// Tells the flow of the packet at hand of it, and of what was decided. Likewise.
@@ -31,14 +36,20 @@ pub extern "C" fn judge_flow(port: u16, generation: u64, about: u64) -> u64 {
 #[inline(never)]
 pub extern "C" fn tell_flow(port: u16, generation: u64, found: u64) -> u64 {
     let Some(seen) = seen() else { return found };
+    let Some(mut place) = Place::of(&seen.flow.key) else { return found };
     let outcome = Outcome::from_word(found);
     let judgement = if matches!(outcome.holds, Holds::ForSender) {
         Judgement::new(generation, outcome.decision, port)
     } else {
         Judgement::NONE
     };
-    let goes_on = matches!(outcome.end, End::None);
-    let told = flow::tell(seen, port, false, goes_on, judgement);
+    let telling = Telling {
+        goes_on: matches!(outcome.end, End::None),
+        judgement,
+        is_unknown: matches!(outcome.told, Told::Nobody),
+        ..Telling::PASSED
+    };
+    let told = flow::tell(seen, port, &mut place, telling);
     Outcome { told, ..outcome }.word()
 }
 
@@ -54,7 +65,9 @@ pub extern "C" fn keep_judgement(port: u16, generation: u64, found: u64) -> u64 
     } else {
         Judgement::NONE
     };
-    flow::place(seen, told, judgement);
+    if let Some(mut place) = Place::of(&seen.flow.key) {
+        flow::after(&seen.flow, &mut place, told, judgement);
+    }
     0
 }
 
@@ -92,6 +105,7 @@ struct Decided {
 #[inline(always)]
 fn decide(
     seen: &Seen,
+    mut flow: Option<&mut Flow>,
     head: &PolicyHead,
     (port, generation, about): (u16, u64, u64),
     now_ns: u64,
@@ -101,7 +115,6 @@ fn decide(
     let FlowPacket { key, direction, tcp_flags, .. } = &seen.flow;
     let (direction, protocol) = (*direction, key.protocol());
     let is_tracking = head.allows_replies();
-    let mut flow = flow::known(key);
     if is_tracking
         && let Some(flow) = &mut flow
         && flow.may_be_reply(direction, protocol, *tcp_flags, now_ns)
