@@ -247,7 +247,7 @@ impl Answer {
     /// The network header, from whom the packet was for to whom it was from.
     #[inline(always)]
     fn address(&mut self, key: &FlowKey, direction: u8, length: u16, carried: u8) {
-        let [to, from] = key.from(direction).map(|address| address.map(u64::from_be));
+        let [to, from] = key.addresses_from(direction).map(|address| address.map(u64::from_be));
         let (length, carried) = (u32::from(length), u32::from(carried));
         if matches!(key.family(), Family::Ipv4) {
             self.headers[0] = 0x4500_0000 | (length + 20);
@@ -307,10 +307,10 @@ impl Answer {
     }
 }
 
-/// Whether senders of that protocol know what an unreachable port is: UDP, SCTP, UDP-Lite.
+/// Whether senders of that protocol know what an unreachable port is.
 #[inline(always)]
 const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, protocol::UDP | 132 | 136)
+    matches!(protocol, protocol::UDP | protocol::SCTP | protocol::UDP_LITE)
 }
 
 #[inline(always)]

@@ -127,7 +127,7 @@ impl FlowKey {
     /// Both addresses, that of the end of that number first.
     #[inline(always)]
     #[must_use]
-    pub const fn from(&self, end: u8) -> [[u64; 2]; 2] {
+    pub const fn addresses_from(&self, end: u8) -> [[u64; 2]; 2] {
         let [one, other] = self.addresses;
         if end == 0 { [one, other] } else { [other, one] }
     }

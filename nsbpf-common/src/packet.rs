@@ -20,10 +20,17 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+    /// UDP-Lite.
+    pub const UDP_LITE: u8 = 136;
     /// Reserved by IANA; here: the packet ends, or goes wrong, before its
     /// transport protocol is known.
     pub const UNKNOWN: u8 = 255;
 }
+
+/// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
+pub const DISCOVERY: core::ops::RangeInclusive<u8> = 133..=137;
 
 /// Ethernet protocol numbers, in host order.
 pub mod ethertype {

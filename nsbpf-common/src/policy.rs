@@ -17,10 +17,11 @@ mod judgement;
 mod limit;
 mod log;
 mod subject;
+pub mod value;
 
 use crate::abi::abi;
 pub use fragment::{FragmentHead, FragmentKey};
-pub use head::{PolicyEvents, PolicyHead, RuleStats};
+pub use head::{PolicyEvents, PolicyHead, RuleStats, half};
 pub use judgement::{Action, Decision, Judgement, MAX_SLOTS};
 pub use limit::{RuleSetting, conforms};
 pub use log::LogRecord;
@@ -72,16 +73,23 @@ impl Node {
         Self { threshold: one as u64 | (two as u64) << 32, field: three, next: four }
     }
 
-    /// One of a part's conditions.
+    /// A part's conditions.
     #[inline(always)]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "half a word")]
+    pub const fn conditions(self) -> [u32; Self::PART] {
+        [self.threshold as u32, (self.threshold >> 32) as u32, self.field, self.next]
+    }
+
+    /// One of them.
+    #[inline(always)]
     const fn condition(self, place: usize) -> u32 {
+        let [one, two, three, four] = self.conditions();
         match place & 3 {
-            0 => self.threshold as u32,
-            1 => (self.threshold >> 32) as u32,
-            2 => self.field,
-            _ => self.next,
+            0 => one,
+            1 => two,
+            2 => three,
+            _ => four,
         }
     }
 }
@@ -194,17 +202,27 @@ pub fn classify(tables: &impl Tables, roots: &[u32; MAX_TREES], subject: &Subjec
 /// Finds the first condition of a tree, if it comes before what was found already.
 #[inline(always)]
 pub fn find_in_tree(tables: &impl Tables, root: u32, subject: &Subject, mut found: Found) -> Found {
-    let mut at = root;
-    for _ in 0..=MAX_DEPTH {
-        let Some(node) = tables.node(at) else { return found };
-        if node.field == LEAF {
-            look_through(tables, node, subject, &mut found);
-            return found;
-        }
-        found.depends_on_packet |= node.field >= field::FIRST_OF_PACKET;
-        at = node.next + u32::from(subject.field(node.field) > node.threshold);
+    if let Some((leaf, depends_on_packet)) = descend(tables, root, subject) {
+        found.depends_on_packet |= depends_on_packet;
+        look_through(tables, leaf, subject, &mut found);
     }
     found
+}
+
+/// The leaf of a tree that a packet is in, and whether other packets of its flow may be in
+/// others.
+#[inline(always)]
+pub fn descend(tables: &impl Tables, root: u32, subject: &Subject) -> Option<(Node, bool)> {
+    let (mut at, mut depends_on_packet) = (root, false);
+    for _ in 0..=MAX_DEPTH {
+        let node = tables.node(at)?;
+        if node.field == LEAF {
+            return Some((node, depends_on_packet));
+        }
+        depends_on_packet |= node.field >= field::FIRST_OF_PACKET;
+        at = node.next + u32::from(subject.field(node.field) > node.threshold);
+    }
+    None
 }
 
 #[inline(always)]

@@ -8,13 +8,12 @@
 use crate::abi::abi;
 use crate::crossing::tag;
 use crate::flow::{FlowPacket, TRANSPORT_V4, TRANSPORT_V6};
-use crate::packet::{Cast, Family, Fragment, Headers, Packet, Segmentation, ethertype, protocol};
+use crate::packet::{
+    Cast, DISCOVERY, Family, Fragment, Headers, Packet, Segmentation, ethertype, protocol,
+};
 use crate::stats::Class;
 use crate::verifier::{reread, unknown};
 use crate::weight::{Weight, tag_beside};
-
-/// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
-const DISCOVERY: core::ops::RangeInclusive<u8> = 133..=137;
 
 /// What a frame is counted as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,10 +167,16 @@ impl Seen {
         }
     }
 
-    /// What was seen is now a packet of so many bytes to the same kind of station.
+    /// What was seen is an answer to it now, of so many bytes: of TCP the same, of all else
+    /// ICMP.
     #[inline(always)]
-    pub fn become_plain(&mut self, bytes: u16) {
+    pub fn become_answer(&mut self, bytes: u16) {
+        const TCP: [u8; 2] = [Class::Ipv4Tcp as u8, Class::Ipv6Tcp as u8];
         self.weight = Weight::of_frame(bytes.into());
+        if !TCP.contains(&self.class) {
+            let is_v4 = matches!(self.flow.key.family(), Family::Ipv4);
+            self.class = if is_v4 { Class::Ipv4Icmp } else { Class::Ipv6Icmp } as u8;
+        }
     }
 
     /// What the frame carries: its ethertype behind all VLAN tags.
@@ -313,6 +318,30 @@ mod tests {
             seen.look(frame.as_slice());
             assert_eq!(seen.class(), Class::Ipv6Icmp as usize);
             assert_eq!(seen.is_neighbour_discovery(frame.as_slice()), discovery, "{of_type}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_of_tcp_or_icmp() {
+        for (version, kind, expected) in [
+            (4, protocol::TCP, Class::Ipv4Tcp),
+            (4, protocol::UDP, Class::Ipv4Icmp),
+            (4, 47, Class::Ipv4Icmp),
+            (6, protocol::TCP, Class::Ipv6Tcp),
+            (6, protocol::UDP, Class::Ipv6Icmp),
+        ] {
+            let mut frame = Vec::from([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0]);
+            if version == 6 {
+                frame[12..15].copy_from_slice(&[0x86, 0xdd, 0x60]);
+            }
+            frame.resize(100, 0);
+            frame[if version == 4 { 23 } else { 20 }] = kind;
+            let mut seen = Seen::EMPTY;
+            seen.look(frame.as_slice());
+            seen.look_at_flow(frame.as_slice(), 0, true);
+            seen.become_answer(70);
+            assert_eq!(seen.class(), expected as usize, "{version} {kind}");
+            assert_eq!(seen.weight.cell, crate::stats::Cell { packets: 1, bytes: 70 });
         }
     }
 

@@ -25,7 +25,6 @@ abi!(FlowPacket, size = 56, align = 8);
 /// tags, and in an IPv6 packet without extension headers.
 pub(crate) const TRANSPORT_V4: u16 = 14 + 20;
 pub(crate) const TRANSPORT_V6: u16 = 14 + 40;
-const SCTP: u8 = 132;
 /// In the third word of a packet: more fragments follow, or others come before.
 const FRAGMENTED: u64 = 0x3fff << 16;
 
@@ -51,8 +50,10 @@ impl FlowPacket {
     #[inline(always)]
     #[must_use]
     pub fn is_for_sender_of(&self, other: &Self) -> bool {
-        let ([[one, two], _], [_, [first, second]]) =
-            (self.key.from(self.direction ^ 1), other.key.from(other.direction ^ 1));
+        let ([[one, two], _], [_, [first, second]]) = (
+            self.key.addresses_from(self.direction ^ 1),
+            other.key.addresses_from(other.direction ^ 1),
+        );
         (one ^ first) | (two ^ second) == 0
     }
 
@@ -177,7 +178,7 @@ impl FlowPacket {
     #[inline(always)]
     fn set_transport<P: Packet + ?Sized>(&mut self, packet: &P, kind: u8, offset: u16) {
         match kind {
-            protocol::TCP | protocol::UDP | SCTP => {
+            protocol::TCP | protocol::UDP | protocol::SCTP => {
                 let Some([high, low, to_high, to_low]) = packet.load(offset) else { return };
                 let ports = [[high, low], [to_high, to_low]];
                 self.key.set_ports(ports.map(u16::from_ne_bytes));

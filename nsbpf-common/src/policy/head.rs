@@ -80,6 +80,13 @@ impl PolicyHead {
     }
 }
 
+/// The half of the tables that holds in a generation: 0 or 1.
+#[inline(always)]
+#[must_use]
+pub const fn half(generation: u64) -> u32 {
+    (generation & 1) as u32
+}
+
 /// Packets that a rule decided on, on one processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

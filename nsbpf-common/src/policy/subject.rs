@@ -121,7 +121,7 @@ impl Subject {
     /// Of a flow, as far as its key tells: a packet that the end of that number sends.
     #[inline(always)]
     pub fn set_key(&mut self, key: &FlowKey, sender: u8) {
-        let [from, to] = key.from(sender);
+        let [from, to] = key.addresses_from(sender);
         let [mut from_port, mut to_port] = key.ports();
         if sender != 0 {
             (from_port, to_port) = (to_port, from_port);

@@ -15,6 +15,7 @@ use nsbpf_common::stats::{Direction, PortStats, Way};
 use nsbpf_common::verdict::{Reason, Verdict};
 
 use super::policy::Ruling;
+use super::policy::hook::{Answered, Back, Judged};
 use super::route::Replay;
 use super::{account, flow, forward, guard, host, parse, policy};
 use crate::maps::{
@@ -24,15 +25,6 @@ use crate::maps::{
 /// The interface is no port of ours, or the packet met it before its datapath
 /// was whole. That never stops a packet: it goes on uncounted.
 pub struct Unmanaged;
-
-/// Where an answer goes back, at the device behind a port.
-#[derive(Clone, Copy)]
-pub enum Back {
-    /// To where the packet came from: out of the device.
-    Egress,
-    /// The other way: the packet was about to leave by the device.
-    Ingress,
-}
 
 /// Sends packets by ways that pass the bridge by, from the hook that they are at.
 pub trait Forward {
@@ -85,21 +77,6 @@ pub trait Forward {
     /// Tells tc of the same device that all is done.
     fn set_done(&self) {}
 
-    /// Puts what the packet is judged by, which came in by a port, where all functions find
-    /// it; says whether it hides some of that.
-    fn prepare(&self, port: u16, domain: u16) -> bool;
-
-    /// Tells who sent the packet that it ended, at the device of a port: the packet becomes
-    /// that, and goes back. What is counted nowhere else has so many bytes. `to` is the port
-    /// whose device's hook it passes.
-    fn answer(&self, port: u16, way: Back, to: u16) -> Option<u16>;
-
-    /// Whether a packet is what somebody is told whose packet was rejected, on its way back.
-    /// That is known of it no more afterwards.
-    fn takes_back(&self) -> bool {
-        false
-    }
-
     /// Whether the device that the packet leaves by queues packets.
     fn is_queued(&self) -> bool {
         false
@@ -109,10 +86,13 @@ pub trait Forward {
 /// A packet that comes in by a device: its namespace sent it. While one hook takes over
 /// from another it may meet both, and counts once.
 #[inline(always)]
-pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict, Unmanaged> {
+pub fn ingress(
+    packet: &(impl Packet + Forward + Judged),
+    ifindex: u32,
+) -> Result<Verdict, Unmanaged> {
     let port = number(ifindex).ok_or(Unmanaged)?;
     let config = PORT_CONFIGS.get(port.into()).ok_or(Unmanaged)?;
-    if POLICY.load() != 0 && packet.takes_back() {
+    if POLICY.load() != 0 && packet.is_answer() {
         return Ok(Verdict::Pass);
     }
     let is_handed_over = config.is_handed_over();
@@ -129,7 +109,7 @@ pub fn ingress(packet: &(impl Packet + Forward), ifindex: u32) -> Result<Verdict
 /// A packet that leaves the namespace behind a port.
 #[inline(always)]
 fn leaves(
-    packet: &(impl Packet + Forward),
+    packet: &(impl Packet + Forward + Judged),
     port: u16,
     config: &PortConfig,
 ) -> Result<Verdict, Unmanaged> {
@@ -144,19 +124,15 @@ fn leaves(
         flow(packet, seen, port, config.domain);
     } else if let Err(reason) = judge(packet, seen, port, config.domain, &mut stats.tx) {
         let back = config.direct_peer().unwrap_or(port);
-        let answered = matches!(reason, Reason::Rejected)
-            .then(|| packet.answer(port, Back::Egress, back))
-            .flatten();
-        return Ok(match answered {
-            None => Verdict::Drop(reason),
-            Some(bytes) => {
-                if bytes != 0 {
-                    seen.become_plain(bytes);
-                    let _ = enters(Pair { from: OUTSIDE, to: port }, seen, Way::Bridge);
-                }
-                Verdict::Answered
-            }
-        });
+        let answered = match reason {
+            Reason::Rejected => packet.answer(port, Back::Egress, back),
+            _ => None,
+        };
+        if let Some(Answered::Bytes(bytes)) = answered {
+            seen.become_answer(bytes);
+            enters(Pair { from: OUTSIDE, to: port }, seen, Way::Bridge)?;
+        }
+        return Ok(answered.map_or(Verdict::Drop(reason), |_| Verdict::Answered));
     }
     if DIRECT_LINKS.load() != 0
         && let Some(to) = config.direct_peer()
@@ -256,14 +232,14 @@ fn by_way(way: Way, path: Sighting) -> Way {
 /// namespace receives it.
 #[inline(always)]
 pub fn egress(
-    packet: &(impl Packet + Forward),
+    packet: &(impl Packet + Forward + Judged),
     ifindex: u32,
     ingress_ifindex: u32,
 ) -> Result<Verdict, Unmanaged> {
     let to = number(ifindex).ok_or(Unmanaged)?;
     let seen = parse::look(packet).ok_or(Unmanaged)?;
     // What its sender is told of a packet leaves by the port that the packet came in by.
-    if POLICY.load() != 0 && packet.takes_back() {
+    if POLICY.load() != 0 && packet.is_answer() {
         enters(Pair { from: OUTSIDE, to }, seen, Way::Bridge)?;
         return Ok(Verdict::Pass);
     }
@@ -307,7 +283,7 @@ pub fn egress(
 /// Judges a packet that came in by a port, or by none: why it ends, if it does.
 #[inline(always)]
 fn judge(
-    packet: &(impl Packet + Forward),
+    packet: &(impl Packet + Judged),
     seen: &mut Seen,
     port: u16,
     domain: u16,

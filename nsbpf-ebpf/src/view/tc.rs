@@ -17,7 +17,8 @@ use crate::maps::{
     ANSWER_SECRET, DEV_OFFSET, ENQUEUE_OFFSET, HOOKS_V4_OFFSET, HOOKS_V6_OFFSET, NET_OFFSET,
     NFCT_OFFSET, PORT_BASE, QDISC_OFFSET,
 };
-use crate::stage::pipeline::{Back, Forward};
+use crate::stage::pipeline::Forward;
+use crate::stage::policy::hook::{Answered, Back, Judged};
 use crate::stage::policy::prepare::prepare_tc;
 use crate::stage::policy::reject::{self, Change, answer_tc, complete_answer, find_answer_tc};
 use crate::stage::route::{Hops, Replay};
@@ -275,53 +276,6 @@ impl Forward for TcPacket {
         self.is_marked(ROUTED)
     }
 
-    #[inline(always)]
-    fn takes_back(&self) -> bool {
-        if !self.is_marked(ANSWER) {
-            return false;
-        }
-        let skb = self.skb();
-        let [low, high] = [skb.cb[2], skb.cb[3]].map(u64::from);
-        let is_ours = low | high << 32 == ANSWER_SECRET.load();
-        if is_ours {
-            // Nobody in a namespace is to see it.
-            // SAFETY: as in `skb`; nobody else has a reference to the context.
-            let skb = unsafe { &mut *self.skb };
-            (skb.cb[2], skb.cb[3]) = (0, 0);
-        }
-        is_ours
-    }
-
-    #[inline(always)]
-    fn prepare(&self, port: u16, domain: u16) -> bool {
-        prepare_tc(self.skb, port, domain) != 0
-    }
-
-    #[inline(always)]
-    fn answer(&self, port: u16, way: Back, to: u16) -> Option<u16> {
-        let mut bytes = 0;
-        if find_answer_tc(self.skb) != 0 {
-            complete_answer();
-            bytes = answer_tc(self.skb);
-        }
-        reject::count(bytes);
-        if bytes == 0 {
-            return None;
-        }
-        self.mark(ANSWER, to);
-        let secret = ANSWER_SECRET.load();
-        #[expect(clippy::cast_possible_truncation, reason = "half of it each")]
-        let halves = (secret as u32, (secret >> 32) as u32);
-        // SAFETY: as in `skb`; nobody else has a reference to the context.
-        let skb = unsafe { &mut *self.skb };
-        (skb.cb[2], skb.cb[3]) = halves;
-        let flags = if matches!(way, Back::Ingress) { BPF_F_INGRESS } else { 0 };
-        // SAFETY: it takes numbers only.
-        unsafe { bpf_redirect(PORT_BASE.load() + u32::from(port), flags.into()) };
-        // It is counted where it goes by.
-        Some(0)
-    }
-
     /// In the field by which queueing disciplines and their filters tell each other a
     /// class: 0 for none, and what they put there is theirs. It stays with the packet for
     /// as long as that is in the stack.
@@ -359,5 +313,53 @@ impl Change for TcPacket {
     #[inline(always)]
     fn write<const N: usize>(&self, offset: u16, bytes: &[u8; N]) -> bool {
         self.store(offset, bytes)
+    }
+}
+
+impl Judged for TcPacket {
+    #[inline(always)]
+    fn prepare(&self, port: u16, domain: u16) -> bool {
+        prepare_tc(self.skb, port, domain) != 0
+    }
+
+    #[inline(always)]
+    fn answer(&self, port: u16, back: Back, to: u16) -> Option<Answered> {
+        let mut bytes = 0;
+        if find_answer_tc(self.skb) != 0 {
+            complete_answer();
+            bytes = answer_tc(self.skb);
+        }
+        reject::count(bytes);
+        if bytes == 0 {
+            return None;
+        }
+        self.mark(ANSWER, to);
+        let secret = ANSWER_SECRET.load();
+        #[expect(clippy::cast_possible_truncation, reason = "half of it each")]
+        let halves = (secret as u32, (secret >> 32) as u32);
+        // SAFETY: as in `skb`; nobody else has a reference to the context.
+        let skb = unsafe { &mut *self.skb };
+        (skb.cb[2], skb.cb[3]) = halves;
+        let flags = if matches!(back, Back::Ingress) { BPF_F_INGRESS } else { 0 };
+        // SAFETY: it takes numbers only.
+        unsafe { bpf_redirect(PORT_BASE.load() + u32::from(port), flags.into()) };
+        Some(Answered::ByHook)
+    }
+
+    #[inline(always)]
+    fn is_answer(&self) -> bool {
+        if !self.is_marked(ANSWER) {
+            return false;
+        }
+        let skb = self.skb();
+        let [low, high] = [skb.cb[2], skb.cb[3]].map(u64::from);
+        let is_ours = low | high << 32 == ANSWER_SECRET.load();
+        if is_ours {
+            // Nobody in a namespace is to see it.
+            // SAFETY: as in `skb`; nobody else has a reference to the context.
+            let skb = unsafe { &mut *self.skb };
+            (skb.cb[2], skb.cb[3]) = (0, 0);
+        }
+        is_ours
     }
 }

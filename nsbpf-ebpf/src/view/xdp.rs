@@ -11,7 +11,8 @@ use nsbpf_common::verifier::unknown;
 
 use super::{DONE, DONE_BYTES, DONE_ROOM, OFFSET_MASK, load_direct, load_head};
 use crate::maps::DEVICES;
-use crate::stage::pipeline::{Back, Forward};
+use crate::stage::pipeline::Forward;
+use crate::stage::policy::hook::{Answered, Back, Judged};
 use crate::stage::policy::prepare::prepare_xdp;
 use crate::stage::policy::reject::{self, Change, answer_xdp, complete_answer, find_answer_xdp};
 
@@ -106,25 +107,6 @@ impl Change for XdpPacket {
 
 impl Forward for XdpPacket {
     #[inline(always)]
-    fn prepare(&self, port: u16, domain: u16) -> bool {
-        prepare_xdp(self.frame, port, domain) != 0
-    }
-
-    #[inline(always)]
-    fn answer(&self, port: u16, _way: Back, _to: u16) -> Option<u16> {
-        // By a redirect: after XDP_TX the other end is woken only where it has a program of
-        // XDP itself (`veth_xdp_flush`, Linux 6.18).
-        let is_taken = DEVICES.redirect(port.into(), XDP_DROP.into()).is_ok();
-        let mut bytes = 0;
-        if is_taken && find_answer_xdp(self.frame) != 0 {
-            complete_answer();
-            bytes = answer_xdp(self.frame);
-        }
-        reject::count(bytes);
-        u16::try_from(bytes).ok().filter(|bytes| *bytes != 0)
-    }
-
-    #[inline(always)]
     fn forward(&self, way: Way, to: u16) -> bool {
         // A port that takes no frames from XDP has no device there.
         matches!(way, Way::Xdp) && DEVICES.redirect(to.into(), XDP_PASS.into()).is_ok()
@@ -143,5 +125,26 @@ impl Forward for XdpPacket {
             // SAFETY: the room was made just now, and the verifier sees the comparison.
             unsafe { (start as *mut u32).write(done) };
         }
+    }
+}
+
+impl Judged for XdpPacket {
+    #[inline(always)]
+    fn prepare(&self, port: u16, domain: u16) -> bool {
+        prepare_xdp(self.frame, port, domain) != 0
+    }
+
+    #[inline(always)]
+    fn answer(&self, port: u16, _back: Back, _to: u16) -> Option<Answered> {
+        // By a redirect: after XDP_TX the other end is woken only where it has a program of
+        // XDP itself (`veth_xdp_flush`, Linux 6.18).
+        let is_taken = DEVICES.redirect(port.into(), XDP_DROP.into()).is_ok();
+        let mut bytes = 0;
+        if is_taken && find_answer_xdp(self.frame) != 0 {
+            complete_answer();
+            bytes = answer_xdp(self.frame);
+        }
+        reject::count(bytes);
+        u16::try_from(bytes).ok().filter(|bytes| *bytes != 0).map(Answered::Bytes)
     }
 }

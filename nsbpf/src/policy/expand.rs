@@ -4,6 +4,7 @@
 mod sides;
 mod space;
 
+use nsbpf_common::policy::value::{ICMP, ICMPV6, IPV4, IPV6};
 use nsbpf_common::policy::{Decision, field};
 
 use self::sides::{Sides, Unclear};
@@ -15,11 +16,6 @@ use crate::lab::{InterfaceId, RuleName};
 
 /// Boxes of all rules together at most.
 pub const MAX_CONDITIONS: usize = 1 << 18;
-
-const IPV4: u64 = 0x0800;
-const IPV6: u64 = 0x86dd;
-const ICMP: u64 = 1;
-const ICMPV6: u64 = 58;
 
 /// A policy, compiled, and what there is to know of it besides.
 #[derive(Clone, Debug)]

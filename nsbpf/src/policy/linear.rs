@@ -4,16 +4,12 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use nsbpf_common::policy::value::{ICMP, ICMPV6, IPV4, IPV6};
 use nsbpf_common::policy::{ROUTED, Subject, field};
 use serde::Serialize;
 
 use super::{Ends, Kind};
 use crate::lab::policy::{self, Ethertypes, Match, Place, Ranges, Side};
-
-const IPV4: u64 = 0x0800;
-const IPV6: u64 = 0x86dd;
-const ICMP: u64 = 1;
-const ICMPV6: u64 = 58;
 
 /// A thing that a rule asks, and what a packet has of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,8 +4,9 @@
 //! cover. A condition that covers another is in the leaf in which that one's corner is, so
 //! nothing but that leaf is looked through.
 
-use nsbpf_common::policy::{Condition, LEAF, MAX_DEPTH, NONE, Node, Rare, Subject};
+use nsbpf_common::policy::{Condition, NONE, Node, Rare, Subject, descend};
 
+use super::tree::Wide;
 use super::{Compiled, Kind};
 
 /// A rule that no packet reaches.
@@ -54,56 +55,29 @@ fn cover<'a>(
     index: u32,
     condition: &Condition,
 ) -> Option<&'a Condition> {
-    let rare = rare_of(compiled, condition);
+    let (rare, part) = (rare_of(compiled, condition), wide(compiled, condition));
     let mut corner = Subject::default();
     (corner.fields, corner.rare, corner.tcp_flags) = (condition.lows, rare.lows, rare.flags);
     let roots = compiled.roots.get(kind as usize)?;
     roots.iter().filter(|root| **root != NONE).find_map(|root| {
-        let leaf = leaf(compiled, *root, &corner)?;
+        let (leaf, _) = descend(compiled, *root, &corner)?;
         let before = list(compiled, leaf).take_while(|other| *other < index);
         let mut others = before.filter_map(|other| compiled.conditions.get(other as usize));
-        others.find(|other| covers((*other, &rare_of(compiled, other)), (condition, &rare)))
+        others.find(|other| wide(compiled, other).covers(&part))
     })
+}
+
+fn wide(compiled: &Compiled, condition: &Condition) -> Wide {
+    Wide::new(condition, compiled.rares.get(condition.rare as usize))
 }
 
 fn rare_of(compiled: &Compiled, condition: &Condition) -> Rare {
     compiled.rares.get(condition.rare as usize).copied().unwrap_or(Rare::ANY)
 }
 
-fn leaf(compiled: &Compiled, root: u32, corner: &Subject) -> Option<Node> {
-    let mut at = root;
-    for _ in 0..=MAX_DEPTH {
-        let node = compiled.nodes.get(at as usize).copied()?;
-        if node.field == LEAF {
-            return Some(node);
-        }
-        at = node.next + u32::from(corner.field(node.field) > node.threshold);
-    }
-    None
-}
-
 /// The conditions of a leaf: see [`Node::part`].
 fn list(compiled: &Compiled, leaf: Node) -> impl Iterator<Item = u32> + '_ {
     let count = usize::try_from(leaf.threshold).unwrap_or(0);
     let parts = compiled.nodes.get(leaf.next as usize..).unwrap_or_default();
-    let indices = parts.iter().flat_map(|part| {
-        #[expect(clippy::cast_possible_truncation, reason = "half a word")]
-        let [one, two] = [part.threshold as u32, (part.threshold >> 32) as u32];
-        [one, two, part.field, part.next]
-    });
-    indices.take(count)
-}
-
-/// Whether all that is in a part is in the whole.
-fn covers(whole: (&Condition, &Rare), part: (&Condition, &Rare)) -> bool {
-    let is_within =
-        |(outer, inner): ((&u64, &u64), (&u64, &u64))| outer.0 <= inner.0 && outer.1 >= inner.1;
-    let sides = |it: &Condition| (it.lows, it.highs);
-    let (outer, inner) = (sides(whole.0), sides(part.0));
-    let mut fields = outer.0.iter().zip(&outer.1).zip(inner.0.iter().zip(&inner.1));
-    let (outer, inner) = (whole.1, part.1);
-    let mut rares = outer.lows.iter().zip(&outer.highs).zip(inner.lows.iter().zip(&inner.highs));
-    let asks_no_more =
-        outer.flags_mask & !inner.flags_mask == 0 && inner.flags & outer.flags_mask == outer.flags;
-    asks_no_more && fields.all(is_within) && rares.all(is_within)
+    parts.iter().flat_map(|part| part.conditions()).take(count)
 }

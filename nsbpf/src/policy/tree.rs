@@ -15,8 +15,8 @@ const FEW: usize = Node::PART;
 pub(super) struct Wide {
     pub(super) lows: [u64; ALL_FIELDS],
     pub(super) highs: [u64; ALL_FIELDS],
-    /// Whether it asks for TCP flags, which are no dimension.
-    pub(super) has_flags: bool,
+    /// TCP flags that it looks at, and what those have to be: they are no dimension.
+    flags: (u8, u8),
 }
 
 impl Wide {
@@ -28,18 +28,22 @@ impl Wide {
             lows[FIELDS..].copy_from_slice(&rare.lows);
             highs[FIELDS..].copy_from_slice(&rare.highs);
         }
-        Self { lows, highs, has_flags: rare.is_some_and(|rare| rare.flags_mask != 0) }
+        Self { lows, highs, flags: rare.map_or((0, 0), |rare| (rare.flags_mask, rare.flags)) }
     }
 
-    fn covers(&self, part: &Self) -> bool {
+    /// Whether all that is in a part is in it.
+    pub(super) fn covers(&self, part: &Self) -> bool {
+        let ((mask, flags), (of_part, set)) = (self.flags, part.flags);
         let mut fields = self.lows.iter().zip(&self.highs).zip(part.lows.iter().zip(&part.highs));
-        !self.has_flags && fields.all(|((low, high), (from, to))| low <= from && high >= to)
+        mask & !of_part == 0
+            && set & mask == flags
+            && fields.all(|((low, high), (from, to))| low <= from && high >= to)
     }
 }
 
 /// All of the space.
 const EVERYTHING: Wide =
-    Wide { lows: [0; ALL_FIELDS], highs: [u64::MAX; ALL_FIELDS], has_flags: false };
+    Wide { lows: [0; ALL_FIELDS], highs: [u64::MAX; ALL_FIELDS], flags: (0, 0) };
 
 /// Too many rules that differ in too little that packets can be told by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -81,7 +81,7 @@ fn followed(head: Judgement, (port, generation): (u16, u64), policy: &PolicyHead
 fn key(seen: &Seen, port: u16) -> FragmentKey {
     let key = &seen.flow.key;
     FragmentKey {
-        addresses: key.from(seen.flow.direction),
+        addresses: key.addresses_from(seen.flow.direction),
         identification: u32::from_ne_bytes(seen.headers.identification),
         domain: key.domain(),
         kind: key.kind(),

@@ -8,6 +8,7 @@
 mod classify;
 mod decide;
 mod fragment;
+pub mod hook;
 mod limit;
 mod log;
 pub mod prepare;
@@ -15,14 +16,14 @@ pub mod reject;
 
 use nsbpf_common::packet::{Family, Fragment, Packet};
 use nsbpf_common::pair::OUTSIDE;
-use nsbpf_common::policy::{Action, Decision, PolicyEvents, PolicyHead, ROUTED, Subject};
+use nsbpf_common::policy::{Action, Decision, PolicyEvents, PolicyHead, ROUTED, Subject, half};
 use nsbpf_common::port::PortConfig;
 use nsbpf_common::sight::Seen;
 use nsbpf_common::stats::Class;
 use nsbpf_common::verdict::Reason;
 
+use self::hook::Judged;
 use super::flow::Told;
-use super::pipeline::Forward;
 use super::{clock, flow};
 use crate::maps::{
     POLICY_EVENTS, POLICY_HEADS, POLICY_NOW, PORT_CONFIGS, RELATED_FLOWS, RULE_STATS, SEEN_PACKETS,
@@ -119,7 +120,7 @@ impl Outcome {
 /// Judges a packet that came in by a port, or by none ([`OUTSIDE`]), in a layer 2 domain, and
 /// counts it in its flow.
 #[inline(always)]
-pub fn judge(packet: &(impl Packet + Forward), seen: &mut Seen, port: u16, domain: u16) -> Ruling {
+pub fn judge(packet: &(impl Packet + Judged), seen: &mut Seen, port: u16, domain: u16) -> Ruling {
     let generation = generation();
     seen.look_at_flow(packet, domain, true);
     if let Some(judgement) = flow::track_judged(seen, port, generation) {
@@ -237,11 +238,6 @@ fn generation() -> u64 {
 #[inline(always)]
 fn head(generation: u64) -> Option<&'static PolicyHead> {
     if generation == 0 { None } else { POLICY_HEADS.get(half(generation)) }
-}
-
-#[inline(always)]
-const fn half(generation: u64) -> u32 {
-    (generation & 1) as u32
 }
 
 /// The place of a flow's roots in a [`PolicyHead`].

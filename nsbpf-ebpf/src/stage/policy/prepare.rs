@@ -8,8 +8,7 @@ use crate::maps::RELATED_FLOWS;
 use crate::view::{TcPacket, XdpPacket};
 
 /// Of a packet at a tc hook that came in by a port, in a domain: 1 if it hides what rules ask
-/// for, else 0. A function of its own in the
-/// program, which the verifier looks at once.
+/// for, else 0. A function of its own in the program, which the verifier looks at once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn prepare_tc(context: *mut __sk_buff, port: u16, domain: u16) -> u64 {

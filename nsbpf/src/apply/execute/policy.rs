@@ -88,7 +88,7 @@ impl Executor<'_> {
             records.flat_map(|record| &record.rules).map(|rule| rule.slot).collect();
         let last = store.last_policy_generation()?;
         let after = previous.as_ref().map_or(last, |previous| last.max(previous.generation));
-        let mut draft = Draft::new(store, datapath, &names, &had, &taken, after)?;
+        let draft = Draft::new(store, datapath, &names, &had, &taken, after)?;
         let settings = source.settings();
         let carried = previous.as_ref().filter(|_| keeps_counters);
         store.write_policy_record(&record(source, &draft, &settings, carried))?;

@@ -1,6 +1,6 @@
 //! What is in force.
 
-use nsbpf_common::policy::PolicyHead;
+use nsbpf_common::policy::{PolicyHead, half};
 
 use super::maps::{POLICY_HEADS, POLICY_NOW, pin_in};
 use crate::datapath::DatapathError;
@@ -29,7 +29,6 @@ pub(super) fn in_room(store: &Store, room: PolicyRoom) -> Result<Option<InForce>
     let now = Mapped::<u64>::open_pin(store, &pin_in(room, POLICY_NOW), POLICY_NOW)?;
     let heads = Mapped::<PolicyHead>::open_pin(store, &pin_in(room, POLICY_HEADS), POLICY_HEADS)?;
     let generation = now.at(0);
-    let half = usize::from(generation & 1 == 1);
-    let digest = heads.at(half).digest;
+    let digest = heads.at(half(generation) as usize).digest;
     Ok((generation != 0).then_some(InForce { generation, digest }))
 }

@@ -1,7 +1,7 @@
 //! Tables, as they are in one half of the maps: all that is an index there counts from
 //! the maps' beginning.
 
-use nsbpf_common::policy::{Condition, Decision, LEAF, MAX_TREES, NONE, Node};
+use nsbpf_common::policy::{Condition, Decision, LEAF, MAX_TREES, NONE, Node, half};
 
 use crate::policy::Compiled;
 use crate::state::PolicyRoom;
@@ -17,7 +17,7 @@ pub(super) struct Base {
 impl Base {
     /// Of the half that holds in a generation.
     pub(super) fn of(generation: u64, room: PolicyRoom) -> Self {
-        match generation & 1 {
+        match half(generation) {
             0 => Self::default(),
             _ => Self { node: room.nodes, condition: room.conditions, rare: room.rares },
         }
@@ -77,45 +77,17 @@ fn shift(nodes: &mut [Node], root: u32, base: Base) {
         let parts = usize::try_from(threshold).unwrap_or(usize::MAX).div_ceil(Node::PART);
         let list = nodes.get_mut(first..first.saturating_add(parts)).unwrap_or_default();
         for part in list {
-            *part = Node::part(indices(*part).map(|index| moved(index, base.condition)));
+            *part = Node::part(part.conditions().map(|index| moved(index, base.condition)));
         }
     }
-}
-
-/// The conditions of a part of a list.
-#[expect(clippy::cast_possible_truncation, reason = "half a word")]
-const fn indices(part: Node) -> [u32; Node::PART] {
-    let Node { threshold, field, next } = part;
-    [threshold as u32, (threshold >> 32) as u32, field, next]
 }
 
 #[cfg(test)]
 mod tests {
-    use nsbpf_common::policy::{Action, Rare, Subject, Tables, classify, field};
+    use nsbpf_common::policy::{Action, Rare, Subject, Tables, field};
 
     use super::*;
     use crate::policy::{Kind, Ranked};
-
-    /// Both halves, as the kernel half reads them.
-    struct Halves {
-        nodes: Vec<Node>,
-        conditions: Vec<Condition>,
-        rares: Vec<Rare>,
-    }
-
-    impl Tables for Halves {
-        fn node(&self, index: u32) -> Option<Node> {
-            self.nodes.get(index as usize).copied()
-        }
-
-        fn condition(&self, index: u32) -> Option<&Condition> {
-            self.conditions.get(index as usize)
-        }
-
-        fn rare(&self, index: u32) -> Option<&Rare> {
-            self.rares.get(index as usize)
-        }
-    }
 
     /// Rules by ports, some of them by their TCP flags, too.
     fn rules(count: u64) -> Vec<Ranked> {
@@ -144,10 +116,12 @@ mod tests {
             let base = Base::of(generation, room);
             let Layout { nodes, conditions, roots } = Layout::new(&compiled, base, &slots);
             let put = |base: u32| base as usize;
-            let mut halves = Halves {
+            // Both halves, as the kernel half reads them.
+            let mut halves = Compiled {
                 nodes: vec![Node::default(); put(base.node)],
                 conditions: vec![Condition::ANY; put(base.condition)],
                 rares: vec![Rare::ANY; put(base.rare)],
+                roots,
             };
             halves.nodes.extend(nodes);
             halves.conditions.extend(conditions);
@@ -157,7 +131,7 @@ mod tests {
                 subject.tcp_flags = if port % 3 == 0 { 2 } else { 0 };
                 subject.fields[field::DESTINATION_PORT as usize] = port;
                 let expected = compiled.find(Kind::V4, &subject);
-                let found = classify(&halves, &roots[Kind::V4 as usize], &subject);
+                let found = halves.find(Kind::V4, &subject);
                 assert_eq!(found.condition, moved(expected.condition, base.condition), "{port}");
                 assert_eq!(found.depends_on_packet, expected.depends_on_packet);
                 if let Some(condition) = halves.condition(found.condition) {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use aya::maps::{MapData, PerCpuArray};
-use nsbpf_common::policy::{Action, Decision, PolicyHead, RuleSetting, RuleStats};
+use nsbpf_common::policy::{Action, Decision, PolicyHead, RuleSetting, RuleStats, half};
 
 use super::head::in_room;
 use super::layout::{Base, Layout};
@@ -97,7 +97,7 @@ impl<'a> Draft<'a> {
         let heads = pin_in(room, POLICY_HEADS);
         let heads = Mapped::<PolicyHead>::open_pin(store, &heads, POLICY_HEADS)?;
         let now = in_room(store, room)?.map_or(0, |now| now.generation);
-        if heads.at(half(generation)).digest != digest {
+        if heads.at(place(generation)).digest != digest {
             return Ok(None);
         }
         let after = after.max(now);
@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// A map is not there, or too small.
-    pub fn write(&mut self, placing: &Placing<'_>) -> Result<(), DatapathError> {
+    pub fn write(&self, placing: &Placing<'_>) -> Result<(), DatapathError> {
         let Self { store, room, generation, slots, .. } = self;
         let Placing { compiled, default, established, about_arp, about_discovery, .. } = placing;
         let fits = [
@@ -138,7 +138,7 @@ impl<'a> Draft<'a> {
         let pin = |map| pin_in(*room, map);
         let mut heads = Writable::<PolicyHead>::open_pin(store, &pin(POLICY_HEADS), POLICY_HEADS)?;
         // While tables are written there is none: a head tells that all of it is there.
-        heads.set(half(*generation), PolicyHead::default());
+        heads.set(place(*generation), PolicyHead::default());
         Writable::open_pin(store, &pin(POLICY_NODES), POLICY_NODES)?.fill(put(base.node), &nodes);
         Writable::open_pin(store, &pin(POLICY_CONDS), POLICY_CONDS)?
             .fill(put(base.condition), &conditions);
@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
         head.roots = roots;
         head.default = Decision::new(*default, false, 0);
         head.digest = placing.digest;
-        heads.set(half(*generation), head);
+        heads.set(place(*generation), head);
         self.forget()?;
         self.set(placing.settings, true)
     }
@@ -220,8 +220,9 @@ fn store_now(store: &Store, room: PolicyRoom, generation: u64) -> Result<(), Dat
     Ok(())
 }
 
-fn half(generation: u64) -> usize {
-    usize::from(generation & 1 == 1)
+/// The place of a policy's head.
+fn place(generation: u64) -> usize {
+    half(generation) as usize
 }
 
 #[cfg(test)]

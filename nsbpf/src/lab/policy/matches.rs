@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use nsbpf_common::policy::value;
 
 use super::names;
 use super::ranges::Ranges;
@@ -129,8 +130,9 @@ impl Match {
     /// Whether IPv6 neighbour discovery is named, which passes unless some rule does.
     #[must_use]
     pub fn names_discovery(&self) -> bool {
-        const DISCOVERY: std::ops::RangeInclusive<u64> = (133 << 8)..=((137 << 8) | 0xff);
-        self.icmp.as_ref().is_some_and(|icmp| icmp.v6.meets(DISCOVERY))
+        // Types and codes are 1 less than in the field.
+        let discovery = value::DISCOVERY.start() - 1..=value::DISCOVERY.end() - 1;
+        self.icmp.as_ref().is_some_and(|icmp| icmp.v6.meets(discovery))
     }
 }
 

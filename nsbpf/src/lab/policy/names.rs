@@ -1,22 +1,15 @@
 //! Words for numbers that headers carry.
 
+pub(super) use nsbpf_common::policy::value::{ARP, ICMP, ICMPV6, IPV4, IPV6, SCTP, TCP, UDP};
+
 /// A word, and what it stands for.
 pub(super) type Names = &'static [(&'static str, u64)];
 
 /// Protocols that have ports.
 pub(super) const WITH_PORTS: [u64; 3] = [TCP, UDP, SCTP];
-pub(super) const ICMP: u64 = 1;
-pub(super) const TCP: u64 = 6;
-pub(super) const UDP: u64 = 17;
-pub(super) const ICMPV6: u64 = 58;
-pub(super) const SCTP: u64 = 132;
 
 pub(super) const PROTOCOLS: Names =
     &[("tcp", TCP), ("udp", UDP), ("icmp", ICMP), ("icmpv6", ICMPV6), ("sctp", SCTP)];
-
-pub(super) const IPV4: u64 = 0x0800;
-pub(super) const ARP: u64 = 0x0806;
-pub(super) const IPV6: u64 = 0x86dd;
 
 pub(super) const ETHERTYPES: Names = &[("arp", ARP), ("ipv4", IPV4), ("ipv6", IPV6)];
 

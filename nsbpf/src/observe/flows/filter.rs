@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use nsbpf_common::flow::{Flow, FlowKey, TcpState};
-use nsbpf_common::packet::protocol::{ICMP, ICMPV6, TCP, UDP};
+use nsbpf_common::packet::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 use super::names::Names;
 use crate::lab::Name;
-
-const SCTP: u8 = 132;
 
 /// Names of protocols that are met, as IANA has them.
 const PROTOCOLS: [(&str, u8); 14] = [

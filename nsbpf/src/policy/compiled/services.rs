@@ -1,8 +1,7 @@
 //! Rules as people write them: hosts, networks and ports of a bridge to services.
 
+use nsbpf_common::policy::value::TCP;
 use nsbpf_common::policy::{Condition, field};
-
-const TCP: u64 = 6;
 
 pub(crate) fn conditions(count: u32) -> impl Iterator<Item = Condition> {
     let rule = |number: u32| {
