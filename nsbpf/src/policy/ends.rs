@@ -1,12 +1,11 @@
 //! What a policy has to know of interfaces.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::lab::{InterfaceId, Lab, LinkId};
-use crate::state::{Far, Object, State};
+use crate::lab::{InterfaceId, Lab};
 
 /// Interfaces of a lab, as packets tell them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,44 +43,4 @@ impl Ends {
         });
         Self(numbered.collect())
     }
-
-    /// Those of a lab that is up: with the numbers that they have, and all addresses that
-    /// the kernel gives or should give.
-    #[must_use]
-    pub fn of_state(lab: &Lab, state: &State) -> Self {
-        let Self(mut ends) = Self::of_lab(lab);
-        let mut seen: BTreeMap<InterfaceId, End> = BTreeMap::new();
-        for object in state.objects.values() {
-            let Object::Veth(veth) = object else { continue };
-            let near = veth.near.as_ref().map(|end| (&veth.id, veth.number, end.mac));
-            let far = match &veth.far {
-                Far::Peer(peer) => Some((&peer.id, peer.number, peer.end.mac)),
-                Far::Port(_) => None,
-            };
-            for (id, number, mac) in near.into_iter().chain(far) {
-                let mut end = ends.remove(id).unwrap_or_default();
-                end.number = number;
-                end.addresses.push(link_local(mac));
-                seen.insert(id.clone(), end);
-            }
-        }
-        for object in state.objects.values() {
-            let Object::Address(address) = object else { continue };
-            let LinkId::Interface(id) = &address.of else { continue };
-            if let Some(end) = seen.get_mut(id)
-                && !end.addresses.contains(&address.address.addr())
-            {
-                end.addresses.push(address.address.addr());
-            }
-        }
-        Self(seen)
-    }
-}
-
-/// The link-local address that follows from a hardware address (RFC 4291, appendix A).
-fn link_local([one, two, three, four, five, six]: [u8; 6]) -> IpAddr {
-    let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
-    let [first, second] = [word(one ^ 2, two), word(three, 0xff)];
-    let [third, fourth] = [word(0xfe, four), word(five, six)];
-    Ipv6Addr::new(0xfe80, 0, 0, 0, first, second, third, fourth).into()
 }

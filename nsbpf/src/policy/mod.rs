@@ -9,7 +9,7 @@
 //! tree.rs       how such a tree is made
 //! shadow.rs     rules that no packet reaches
 //! linear.rs     what one rule asks of a packet, one thing after the other
-//! subject.rs    from a frame to what it is judged by
+//! read.rs       from a frame to what it is judged by
 //! verdict.rs    what is decided on a packet
 //! ```
 
@@ -18,9 +18,9 @@ mod digest;
 mod ends;
 mod expand;
 mod linear;
+mod read;
 mod shadow;
 mod source;
-pub mod subject;
 mod tree;
 mod verdict;
 
@@ -28,6 +28,7 @@ pub use compiled::{Compiled, Kind, Ranked};
 pub use ends::{End, Ends};
 pub use expand::{MAX_CONDITIONS, PolicyError, Ruleset, compile};
 pub use linear::{Answer, Looked};
+pub use read::Read;
 pub use shadow::Shadowed;
 pub use source::Source;
 pub use tree::TooComplex;

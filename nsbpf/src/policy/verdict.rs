@@ -1,15 +1,12 @@
 //! What a policy decides on a packet that begins something.
 
+use nsbpf_common::packet::Fragment;
+use nsbpf_common::policy::value::{ARP, DISCOVERY, ICMPV6};
 use nsbpf_common::policy::{Action, NONE, Subject, field};
 use serde::Serialize;
 
-use super::{Kind, Ruleset};
+use super::{Kind, Read, Ruleset};
 use crate::lab::Policy;
-
-const ARP: u64 = 0x0806;
-const ICMPV6: u64 = 58;
-/// Types of ICMPv6 that are neighbour discovery's (RFC 4861, section 4).
-const DISCOVERY: std::ops::RangeInclusive<u64> = 133..=137;
 
 /// What was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +31,22 @@ pub enum By {
     Arp,
     /// That it is IPv6 neighbour discovery, which no rule names.
     Discovery,
+    /// That it hides what rules ask for.
+    Hidden,
 }
 
 impl Ruleset {
-    /// Decides on a packet of a kind; the policy is the one that was compiled.
+    /// Decides on a packet; the policy is the one that was compiled.
     #[must_use]
-    pub fn judge(&self, policy: &Policy, kind: Kind, subject: &Subject) -> Judged {
-        if let Some(by) = self.passes_before(kind, subject) {
+    pub fn judge(&self, policy: &Policy, read: &Read) -> Judged {
+        let Read { kind, subject, hides } = *read;
+        if let Some(by) = self.passes_before(kind, &subject) {
             return Judged { action: Action::Allow, by, by_packet: true };
         }
-        let found = self.compiled.find(kind, subject);
+        if hides {
+            return Judged { action: Action::Deny, by: By::Hidden, by_packet: true };
+        }
+        let found = self.compiled.find(kind, &subject);
         let condition = match found.condition {
             NONE => None,
             index => self.compiled.conditions.get(index as usize),
@@ -64,8 +67,9 @@ impl Ruleset {
         match kind {
             Kind::Other if number(field::ETHERTYPE) == ARP => (!self.about_arp).then_some(By::Arp),
             Kind::V6 if number(field::PROTOCOL) == ICMPV6 => {
-                let kind = number(field::ICMP).checked_sub(1).map(|kind| kind >> 8);
-                let is_discovery = kind.is_some_and(|kind| DISCOVERY.contains(&kind));
+                // Hosts take none in fragments (RFC 6980).
+                let is_discovery = DISCOVERY.contains(&number(field::ICMP))
+                    && number(field::FRAGMENT) == Fragment::Whole as u64;
                 (is_discovery && !self.about_discovery).then_some(By::Discovery)
             }
             _ => None,

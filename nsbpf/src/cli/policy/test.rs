@@ -6,21 +6,25 @@ mod places;
 mod report;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use nsbpf_common::policy::{Action, Subject};
+use nsbpf_common::policy::Action;
 
 use self::packet::{Packet, hex};
 use self::places::Places;
 use self::report::Tested;
-use super::super::exit::Usage;
-use super::super::no_lab::no_lab;
-use super::super::say::{count, say};
-use super::super::view::Format;
-use super::super::{lab_file, privilege};
-use crate::apply::survey;
-use crate::lab::{Lab, Name, Policy};
-use crate::policy::{Kind, compile, subject};
+use super::look;
+use crate::apply::survey_for;
+use crate::cli::as_it_is::as_it_is;
+use crate::cli::exit::Usage;
+use crate::cli::lab_file;
+use crate::cli::say::{count, say};
+use crate::cli::view::Format;
+use crate::lab::{Lab, Name};
+use crate::plan::desired;
+use crate::policy::{Read, Source};
+use crate::state::{self, Key, Object};
 use crate::store::Store;
 
 /// Tell which rule decides on a packet, and why, without sending anything
@@ -48,39 +52,24 @@ pub(super) struct Test {
 impl Test {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let Self { lab, file, rules, format, packet } = self;
-        let (lab, places) = match (lab, file) {
-            (_, Some(file)) => {
-                let lab = lab_file::read(&file)?;
-                let places = Places::of_lab(&lab);
-                (lab, places)
-            }
-            (Some(name), None) => {
-                privilege::prepare()?;
-                let store = Store::new(&name);
-                let lab = lab_file::kept(&store)?;
-                let state = survey(&store)?.state;
-                if state.objects.is_empty() {
-                    return Err(no_lab(&name));
-                }
-                let places = Places::of_state(&lab, &state);
-                (lab, places)
-            }
+        let (source, places) = match (lab, file) {
+            (_, Some(file)) => of_file(&file, rules)?,
+            (Some(name), None) => of_lab(&name, rules)?,
             (None, None) => return Err(Usage("name a lab, or its file".to_owned()).into()),
         };
-        let policy = policy(&lab, rules)?;
-        let ruleset = compile(&policy, &places.ends)?;
-        let tested = Tested { policy: &policy, ruleset: &ruleset, ends: &places.ends };
+        let tested =
+            Tested { policy: &source.policy, ruleset: source.compiled()?, ends: &source.ends };
         if let Some(file) = &packet.pcap {
             return all_of(file, &packet, &places, &tested, format);
         }
-        let (kind, subject) = match &packet.hex {
+        let read = match &packet.hex {
             Some(bytes) => {
                 let frame = hex(bytes)?;
                 read(&frame, &packet, &places)?
             }
             None => packet.subject(&places)?,
         };
-        let report = tested.report(kind, &subject);
+        let report = tested.report(&read);
         match format {
             Format::Table => say(&report.text())?,
             Format::Json => say(&serde_json::to_string(&report)?)?,
@@ -89,22 +78,50 @@ impl Test {
     }
 }
 
-fn policy(lab: &Lab, rules: Option<PathBuf>) -> anyhow::Result<Policy> {
+/// What a lab's file says, and other rules if there are.
+fn of_file(file: &Path, rules: Option<PathBuf>) -> anyhow::Result<(Arc<Source>, Places)> {
+    let mut lab = lab_file::read(file)?;
+    replace_rules(&mut lab, rules)?;
+    let places = Places::of_lab(&lab);
+    let policy = lab.policy.take().ok_or_else(|| no_policy(&lab.name))?;
+    Ok((Arc::new(Source::new(policy, places.ends.clone(), None)), places))
+}
+
+/// What is in force in a lab that is up, or would be with other rules.
+fn of_lab(name: &Name, rules: Option<PathBuf>) -> anyhow::Result<(Arc<Source>, Places)> {
+    let store = Store::new(name);
+    let (state, datapath) = look(name, &store)?;
+    let (mut lab, settings) = as_it_is(&store, &state, &datapath)?;
+    replace_rules(&mut lab, rules)?;
+    let state = survey_for(&store, &lab)?.state;
+    match desired(&lab, &settings, &state)?.remove(&Key::Policy) {
+        Some(Object::Policy(state::Policy { source: Some(source), .. })) => {
+            let places = Places::of_state(source.ends.clone(), &state);
+            Ok((source, places))
+        }
+        _ => Err(no_policy(name).into()),
+    }
+}
+
+fn replace_rules(lab: &mut Lab, rules: Option<PathBuf>) -> anyhow::Result<()> {
     if let Some(file) = rules {
         let (source, name) = lab_file::read_rules(&file)?;
-        return Ok(lab.read_policy(&source, &name)?);
+        lab.policy = Some(lab.read_policy(&source, &name)?);
     }
-    let none = || Usage(format!("the lab `{}` has no policy: everything passes", lab.name));
-    lab.policy.clone().ok_or_else(|| none().into())
+    Ok(())
+}
+
+fn no_policy(lab: &Name) -> Usage {
+    Usage(format!("the lab `{lab}` has no policy: everything passes"))
 }
 
 /// A frame, as it comes in where that is said, else where its sender is.
-fn read(frame: &[u8], packet: &Packet, places: &Places) -> anyhow::Result<(Kind, Subject)> {
+fn read(frame: &[u8], packet: &Packet, places: &Places) -> anyhow::Result<Read> {
     let from = match &packet.from {
         Some(from) => places.port(from)?,
         None => places.sender(frame),
     };
-    Ok(subject::read(frame, from))
+    Ok(Read::frame(frame, from))
 }
 
 /// A line for each packet of a capture, and how many there were of what.
@@ -119,8 +136,7 @@ fn all_of(
     let mut number = 0_u64;
     capture::each(file, |frame| {
         number += 1;
-        let (kind, subject) = read(frame, packet, places)?;
-        let mut report = tested.report(kind, &subject);
+        let mut report = tested.report(&read(frame, packet, places)?);
         report.number = Some(number);
         for (action, count) in &mut counts {
             *count += u64::from(action.name() == report.verdict);

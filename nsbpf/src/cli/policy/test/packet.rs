@@ -4,16 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use nsbpf_common::policy::value::{ICMP, ICMPV6, IPV4, IPV6, TCP};
 use nsbpf_common::policy::{ROUTED, Subject, field};
 
-use super::super::super::exit::Usage;
 use super::places::{Places, common_bits, told_by};
+use crate::cli::exit::Usage;
 use crate::lab::policy::words;
-use crate::policy::{End, Kind};
-
-const ICMP: u64 = 1;
-const TCP: u64 = 6;
-const ICMPV6: u64 = 58;
+use crate::policy::{End, Kind, Read};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The packet")]
@@ -58,8 +55,8 @@ pub(super) struct Packet {
 }
 
 impl Packet {
-    /// Its kind and its fields.
-    pub(super) fn subject(&self, places: &Places) -> Result<(Kind, Subject), Usage> {
+    /// As it is to be understood.
+    pub(super) fn subject(&self, places: &Places) -> Result<Read, Usage> {
         let typed = self.to.as_deref().unwrap_or_default();
         let towards: Option<IpAddr> = typed.parse().ok();
         let wanted = towards.or(self.source).map(|address| address.is_ipv4());
@@ -89,7 +86,7 @@ impl Packet {
         let mut put = |number, value| subject.set(number, value);
         put(field::PORT, from.map_or(ROUTED, told_by));
         put(field::VLAN, self.vlan.unwrap_or(0).into());
-        put(field::ETHERTYPE, if kind == Kind::V4 { 0x0800 } else { 0x86dd });
+        put(field::ETHERTYPE, if kind == Kind::V4 { IPV4 } else { IPV6 });
         put(field::DSCP, self.dscp);
         for (address, first, rest) in [
             (source, field::SOURCE, field::SOURCE_REST),
@@ -115,7 +112,7 @@ impl Packet {
         if protocol == TCP {
             subject.tcp_flags = self.flags;
         }
-        Ok((kind, subject))
+        Ok(Read { kind, subject, hides: false })
     }
 
     fn protocol(&self, kind: Kind) -> Result<u64, Usage> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::super::super::exit::Usage;
+use crate::cli::exit::Usage;
 use crate::lab::{InterfaceId, Lab, nearest};
 use crate::policy::{End, Ends};
 use crate::state::{Far, Object, State};
@@ -22,8 +22,8 @@ impl Places {
         Self { ends: Ends::of_lab(lab), by_mac: macs.collect() }
     }
 
-    /// As they are.
-    pub(super) fn of_state(lab: &Lab, state: &State) -> Self {
+    /// Of a lab that is up.
+    pub(super) fn of_state(ends: Ends, state: &State) -> Self {
         let veths = state.objects.values().filter_map(|object| match object {
             Object::Veth(veth) => Some(veth),
             _ => None,
@@ -36,7 +36,7 @@ impl Places {
             };
             near.into_iter().chain(far)
         });
-        Self { ends: Ends::of_state(lab, state), by_mac: macs.collect() }
+        Self { ends, by_mac: macs.collect() }
     }
 
     /// What tells where a packet of an interface came from.

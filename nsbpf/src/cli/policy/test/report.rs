@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use nsbpf_common::packet::Fragment;
-use nsbpf_common::policy::{Action, Subject, field};
+use nsbpf_common::policy::{Action, field};
 use serde::Serialize;
 
 use crate::lab::Policy;
-use crate::policy::{Answer, By, Ends, Judged, Kind, Looked, Ruleset};
+use crate::policy::{Answer, By, Ends, Judged, Looked, Read, Ruleset};
 
 /// The value of [`field::FRAGMENT`] in a later fragment.
 const LATER: u64 = Fragment::Later as u64;
@@ -36,7 +36,8 @@ pub(super) struct Report {
     packet: String,
     /// What is done with it.
     pub(super) verdict: &'static str,
-    /// What decided: `rule`, `default`, `arp` or `discovery`.
+    /// What decided: `rule`, `default`, `arp`, `discovery`, or `hidden` if what rules ask for
+    /// is not to be seen.
     by: &'static str,
     /// The rule that decided.
     rule: Option<RuleReport>,
@@ -74,11 +75,13 @@ struct ShadowedReport {
 }
 
 impl Tested<'_> {
-    pub(super) fn report(&self, kind: Kind, subject: &Subject) -> Report {
+    pub(super) fn report(&self, read: &Read) -> Report {
         let Self { policy, ruleset, ends } = *self;
-        let Judged { action, by, by_packet } = ruleset.judge(policy, kind, subject);
-        let looked = Looked { ends, kind, subject };
+        let Read { kind, subject, .. } = read;
+        let Judged { action, by, by_packet } = ruleset.judge(policy, read);
+        let looked = Looked { ends, kind: *kind, subject };
         let (by_name, rule) = match by {
+            By::Hidden => ("hidden", None),
             By::Rule(place) => ("rule", Some(place)),
             By::Default => ("default", None),
             By::Arp => ("arp", None),
@@ -88,7 +91,7 @@ impl Tested<'_> {
         let before = match by {
             By::Rule(place) => place,
             By::Default => policy.rules.len(),
-            By::Arp | By::Discovery => 0,
+            By::Arp | By::Discovery | By::Hidden => 0,
         };
         Report {
             number: None,
@@ -163,6 +166,9 @@ impl Report {
             (None, "discovery") => {
                 text.push_str("IPv6 neighbour discovery passes, as no rule names it\n");
             }
+            (None, "hidden") => text.push_str(
+                "it hides what rules ask for, behind extension headers or in another fragment\n",
+            ),
             (None, _) => text.push_str("the default, as no rule is about it\n"),
         }
         if !self.why.is_empty() {

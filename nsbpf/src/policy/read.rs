@@ -6,21 +6,34 @@ use nsbpf_common::sight::Seen;
 
 use super::Kind;
 
-/// The kind of a frame, and its fields, as the datapath finds them; `from` is the number of
-/// the port that it came in by, or [`ROUTED`](nsbpf_common::policy::ROUTED).
-#[must_use]
-pub fn read(frame: &[u8], from: u64) -> (Kind, Subject) {
-    let mut seen = Seen::EMPTY;
-    seen.look(frame);
-    seen.look_at_flow(frame, 0, true);
-    let mut subject = Subject::default();
-    subject.fill(frame, &seen, from);
-    let kind = match (seen.flow.has_flow(), seen.flow.key.family()) {
-        (true, Family::Ipv4) => Kind::V4,
-        (true, _) => Kind::V6,
-        (false, _) => Kind::Other,
-    };
-    (kind, subject)
+/// A packet, as it is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Its kind.
+    pub kind: Kind,
+    /// What it is judged by.
+    pub subject: Subject,
+    /// Whether it hides what rules ask for: it is denied then.
+    pub hides: bool,
+}
+
+impl Read {
+    /// A frame, as the datapath understands it; `from` is the number of the port that it
+    /// came in by, or [`ROUTED`](nsbpf_common::policy::ROUTED).
+    #[must_use]
+    pub fn frame(frame: &[u8], from: u64) -> Self {
+        let mut seen = Seen::EMPTY;
+        seen.look(frame);
+        seen.look_at_flow(frame, 0, true);
+        let mut subject = Subject::default();
+        subject.fill(frame, &seen, from);
+        let kind = match (seen.flow.has_flow(), seen.flow.key.family()) {
+            (true, Family::Ipv4) => Kind::V4,
+            (true, _) => Kind::V6,
+            (false, _) => Kind::Other,
+        };
+        Self { kind, subject, hides: seen.hides(frame) }
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +54,11 @@ mod tests {
     }
 
     const TCP: [u8; 20] = [0x12, 0x34, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0];
+
+    fn read(frame: &[u8], from: u64) -> (Kind, Subject) {
+        let Read { kind, subject, .. } = Read::frame(frame, from);
+        (kind, subject)
+    }
 
     fn all(subject: &Subject) -> Vec<u64> {
         subject.fields.iter().chain(&subject.rare).copied().collect()
@@ -80,6 +98,27 @@ mod tests {
         assert_eq!((kind, ports(&cut)), (Kind::V4, (0, 0, 0)));
         let (kind, arp) = read(&[&[8, 6], &[0; 28]]);
         assert_eq!((kind, arp.rare[1]), (Kind::Other, 0x0806));
-        assert_eq!(super::read(&[], 1).0, Kind::Other);
+        assert_eq!(Read::frame(&[], 1).kind, Kind::Other);
+    }
+
+    #[test]
+    fn what_hides_is_told() {
+        let hides = |parts: &[&[u8]]| Read::frame(&frame(parts), 1).hides;
+        for (fragment, carried, hidden) in
+            [(0, 20, false), (0, 13, true), (0x2000, 14, false), (0x2000, 8, true), (1, 8, false)]
+        {
+            assert_eq!(hides(&[&[8, 0], &v4(6, fragment), &TCP[..carried]]), hidden, "{carried}");
+            assert!(!hides(&[&[8, 0], &v4(17, fragment), &TCP[..8]]));
+        }
+        for (headers, hidden) in [(0, false), (7, false), (8, true)] {
+            let next = |more: u8| if more > 0 { 60 } else { 58 };
+            let mut v6 = vec![0x60, 0, 0, 0, 0, 0, next(headers), 64];
+            v6.extend([0; 32]);
+            for more in (0..headers).rev() {
+                v6.extend([next(more), 0, 1, 4, 0, 0, 0, 0]);
+            }
+            v6.extend([128, 0, 0, 0, 0, 0, 0, 0]);
+            assert_eq!(hides(&[&[0x86, 0xdd], &v6]), hidden, "{headers}");
+        }
     }
 }
