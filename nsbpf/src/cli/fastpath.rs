@@ -9,21 +9,18 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use nsbpf_common::stats::Way;
 use serde::Serialize;
 
-use super::as_it_is::{as_it_is, by};
+use super::as_it_is::{as_it_is, change, set_ways};
 use super::counting::counting;
 use super::exit::Usage;
-use super::interrupt::interruptible;
 use super::no_lab::no_lab;
-use super::progress::Progress;
 use super::quantity::bytes;
 use super::say::{count, millis, say, warn_of_filters};
 use super::view::Format;
 use super::{privilege, settings};
-use crate::apply::{self, Converged, survey};
+use crate::apply::{Converged, survey};
 use crate::lab::{InterfaceId, Name, nearest};
 use crate::observe::fastpath as paths;
 use crate::observe::fastpath::FastPathReport;
-use crate::plan::ingress_hooks;
 use crate::state::State;
 use crate::store::Store;
 
@@ -142,15 +139,9 @@ impl Set {
         let (mut lab, settings) = as_it_is(&store, &state, &datapath)?;
         let mut ways: BTreeMap<InterfaceId, Way> = paths::ways(&state).collect();
         choose(&mut ways, fastpath, &interfaces)?;
-        by(&mut lab, &ways);
-        let hook = paths::hook(&state);
-        privilege::prepare_for(&store, Some(&ingress_hooks(&lab, hook, None)))?;
-        let converged = interruptible(move |wish_to_stop| {
-            let progress = Progress::new(wish_to_stop);
-            anyhow::Ok(apply::converge(&store, &lab, &settings, &progress)?)
-        })?;
-        drop(lock);
-        let Converged { steps, programs, offloading, filtering, took, .. } = converged?;
+        set_ways(&mut lab, &ways);
+        let Converged { steps, programs, offloading, filtering, took, .. } =
+            change(store, lock, lab, settings)?;
         let took = millis(took);
         match steps {
             0 => say(&format!("{name}: nothing to change ({took})"))?,

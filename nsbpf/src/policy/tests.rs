@@ -6,24 +6,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::lab::{Lab, Policy};
-
-const LAB: &str = "
-name: small
-bridges:
-  br0: { namespace: switch, addresses: [10.0.0.254/24, 'fd00::fe/64'] }
-  br1: { addresses: [10.1.0.254/24] }
-namespaces:
-  web: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }
-  client:
-    count: 3
-    interfaces: { eth0: { bridge: br0, addresses: [10.0.0.0/24, 'fd00::/64'] } }
-  far: { interfaces: { eth0: { bridge: br1, addresses: [10.1.0.1/24] }, eth1: { bridge: br0 } } }
-  gate:
-    router: true
-    interfaces:
-      left: { bridge: br0, addresses: [10.0.0.9/24, 'fd00::9/64'] }
-      right: { bridge: br1, addresses: [10.1.0.9/24] }
-";
+use words::{KEYS, LAB, SETS, WORDS};
 
 fn lab() -> Lab {
     Lab::parse(LAB, "lab.yaml").unwrap()
@@ -37,35 +20,11 @@ fn ends(lab: &Lab) -> Ends {
     ends
 }
 
-const WORDS: &[&str] = &[
-    "web",
-    "client",
-    "client2",
-    "client/eth0",
-    "far",
-    "far/eth1",
-    "gate",
-    "gate/left",
-    "switch",
-    "some",
-    "more",
-    "10.0.0.0/30",
-    "10.0.0.1",
-    "10.0.0.0/8",
-    "0.0.0.0/0",
-    "10.1.0.0/16",
-    "fd00::/64",
-    "fd00::/63",
-    "fd00::1",
-    "fd00::/126",
-    "fd00::8000:0:0:0/65",
-    "fe80::/10",
-    "fd00:0:0:1::/64",
-];
-
-fn key(name: &'static str, values: &'static [&'static str], weight: f64) -> BoxedStrategy<String> {
+fn key(name: &'static str, values: &'static [&'static str], percent: u8) -> BoxedStrategy<String> {
     let said = select(values).prop_map(move |value| format!("{name}: {value}, "));
-    prop::option::weighted(weight, said).prop_map(Option::unwrap_or_default).boxed()
+    prop::option::weighted(f64::from(percent) / 100.0, said)
+        .prop_map(Option::unwrap_or_default)
+        .boxed()
 }
 
 fn side(name: &'static str) -> BoxedStrategy<String> {
@@ -83,39 +42,16 @@ fn side(name: &'static str) -> BoxedStrategy<String> {
 
 /// A rule, often one that is refused.
 fn rule() -> impl Strategy<Value = String> {
-    let protocols =
-        &["tcp", "udp", "icmp", "icmpv6", "[tcp, udp]", "[tcp, 47]", "any", "1", "[1, 58, 6]"];
-    let ports = &["80", "[80, 81, 82]", "[80, 90-99, 443]", "0-1023", "'65535'", "[1, 3, 5]"];
-    let rare = 0.08;
-    let keys = vec![
-        side("from"),
-        side("to"),
-        key("proto", protocols, 0.3),
-        key("ports", ports, 0.25),
-        key("source_ports", ports, 0.1),
-        key("flags", &["syn", "[syn, ack]", "[fin, '!ack']", "rst"], rare),
-        key(
-            "icmp",
-            &["echo-request", "8", "3/1", "[unreachable, echo-reply]", "135", "redirect"],
-            rare,
-        ),
-        key("dscp", &["ef", "0", "[46, 47, 1]"], rare),
-        key("vlan", &["none", "7", "[1-6, none]"], rare),
-        key("source_mac", &["'02:00:00:00:00:01'"], rare),
-        key("destination_mac", &["['ff:ff:ff:ff:ff:ff', '02:00:00:00:00:01']"], rare),
-        key("ethertype", &["arp", "any", "ipv4", "[ipv6, 0x88cc]", "[arp, ipv4]"], 0.15),
-        key("fragment", &["true", "false"], rare),
-    ];
+    let sides = [side("from"), side("to")];
+    let others = KEYS.map(|(name, percent, values)| key(name, values, percent));
+    let keys: Vec<_> = sides.into_iter().chain(others).collect();
     let action = select(&["allow", "deny", "reject", "log"][..]);
     (keys, action).prop_map(|(keys, action)| format!("{{ {}action: {action} }}", keys.concat()))
 }
 
-const SETS: &str =
-    "sets: { some: [web, 10.0.0.2, 'fd00::2'], more: [client1, far/eth0, 10.1.0.0/24] }";
-
 fn read(lab: &Lab, rules: &[String]) -> Option<Policy> {
     let rules = rules.join("\n- ");
-    lab.read_policy(&format!("{SETS}\nrules:\n- {rules}\n"), "rules.yaml").ok()
+    lab.read_policy(&format!("sets: {SETS}\nrules:\n- {rules}\n"), "rules.yaml").ok()
 }
 
 fn policy(lab: &Lab, rules: Vec<String>) -> Policy {
@@ -310,3 +246,4 @@ fn an_interface_that_is_not_there_is_refused() {
 }
 
 mod shadowing;
+mod words;

@@ -46,7 +46,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("routed_host::xdp_leaves_it_to_the_stack", xdp),
 ];
 
-const LAB: &str = "
+pub(crate) const LAB: &str = "
 name: between
 bridges:
   br-left: { addresses: [10.1.0.254/24, 'fd01::fe/64'] }

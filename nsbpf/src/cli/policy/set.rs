@@ -5,16 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{look, say_policy};
-use crate::apply::{self, Converged};
-use crate::cli::as_it_is::as_it_is;
+use crate::apply::Converged;
+use crate::cli::as_it_is::{as_it_is, change};
 use crate::cli::exit::Usage;
-use crate::cli::interrupt::interruptible;
-use crate::cli::progress::Progress;
 use crate::cli::say::{count, millis, say, warn_of_filters};
 use crate::cli::{lab_file, privilege};
 use crate::lab::Name;
-use crate::observe::fastpath as paths;
-use crate::plan::ingress_hooks;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -51,14 +47,9 @@ impl Set {
             ))
             .into());
         }
-        let (has_policy, hook) = (lab.policy.is_some(), paths::hook(&state));
-        privilege::prepare_for(&store, Some(&ingress_hooks(&lab, hook, None)))?;
-        let converged = interruptible(move |wish_to_stop| {
-            let progress = Progress::new(wish_to_stop);
-            anyhow::Ok(apply::converge(&store, &lab, &settings, &progress)?)
-        })?;
-        drop(lock);
-        let Converged { steps, programs, policy, filtering, took, .. } = converged?;
+        let has_policy = lab.policy.is_some();
+        let Converged { steps, programs, policy, filtering, took, .. } =
+            change(store, lock, lab, settings)?;
         let took = millis(took);
         match (steps, policy) {
             (0, _) => say(&format!("{name}: nothing to change ({took})"))?,

@@ -15,6 +15,7 @@ use super::arena::{Arena, by};
 use super::sockets::{address, talk};
 use crate::engine::settings;
 use crate::forwarding::write;
+use crate::routed_host;
 use crate::truth::set_option;
 use crate::world::{Foreign, answers, ip, netns, udp};
 
@@ -38,23 +39,16 @@ namespaces:
       left: { bridge: br-left, addresses: [10.1.0.254/24, 'fd01::fe/64'] }
       right: { bridge: br-right, addresses: [10.2.0.254/24, 'fd02::fe/64'] }
 ";
-const HOST: &str = "name: ends
-bridges:
-  br-left: { addresses: [10.1.0.254/24, 'fd01::fe/64'] }
-  br-right: { addresses: [10.2.0.254/24, 'fd02::fe/64'] }
-namespaces:
-  left:
-    interfaces: { eth0: { bridge: br-left, addresses: [10.1.0.1/24, 'fd01::1/64'] } }
-    routes: [{ to: default, via: 10.1.0.254 }, { to: default, via: 'fd01::fe' }]
-  right:
-    interfaces: { eth0: { bridge: br-right, addresses: [10.2.0.1/24, 'fd02::1/64'] } }
-    routes: [{ to: default, via: 10.2.0.254 }, { to: default, via: 'fd02::fe' }]
-";
 const PAIR: &str = "name: ends
 namespaces:
   left: { interfaces: { eth0: { peer: right/eth0, addresses: [10.1.0.1/24, 'fd01::1/64'] } } }
   right: { interfaces: { eth0: { peer: left/eth0, addresses: [10.1.0.2/24, 'fd01::2/64'] } } }
 ";
+/// Two bridges with the host between them.
+fn between_bridges() -> String {
+    routed_host::LAB.replace("name: between", "name: ends")
+}
+
 /// Addresses of the left, of the right, and of what is between them, on the right.
 const FAMILIES: [[&str; 3]; 2] =
     [["10.1.0.1", "10.2.0.1", "10.2.0.254"], ["fd01::1", "fd02::1", "fd02::fe"]];
@@ -199,7 +193,7 @@ pub(super) fn through_a_router(way: Way) -> Result<(), Failed> {
 pub(super) fn through_the_host(way: Way) -> Result<(), Failed> {
     write("ipv4/ip_forward", "1");
     write("ipv6/conf/all/forwarding", "1");
-    let arena = Arena::with(HOST, &by(way));
+    let arena = Arena::with(&between_bridges(), &by(way));
     between(&arena, FAMILIES.map(|[left, right, _]| [left, right]), 2)?;
     arena.down();
     Ok(())
@@ -230,7 +224,7 @@ pub(super) fn from_outside(way: Way) -> Result<(), Failed> {
     ] {
         ip(&command.split(' ').collect::<Vec<_>>());
     }
-    let arena = Arena::with(HOST, &by(way));
+    let arena = Arena::with(&between_bridges(), &by(way));
     let [left, outside] = ["left", "outside"].map(netns);
     let here = NetNs::current()?;
     for [of_host, of_left, beyond] in

@@ -40,7 +40,7 @@ pub(super) fn agrees() -> Result<(), Failed> {
     let start = Instant::now();
     let (to, sets) = sync_channel::<Set>(1);
     let making = thread::spawn(move || {
-        let lab = Lab::parse(random::LAB, "lab.yaml").expect("a lab");
+        let lab = Lab::parse(random::words::LAB, "lab.yaml").expect("a lab");
         for number in 0..SETS {
             if to.send(set(&lab, number)).is_err() {
                 return;

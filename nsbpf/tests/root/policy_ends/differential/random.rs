@@ -7,71 +7,16 @@ use nsbpf::lab::{Lab, Policy};
 use nsbpf::policy::Kind;
 use nsbpf_common::policy::{Subject, field, icmp};
 
+use self::words::{KEYS, SETS, WORDS};
 use crate::policy_ends::packet::{ICMP, ICMPV6, Packet, Part, SCTP, TCP, UDP};
 
-pub(super) const LAB: &str = "
-name: small
-bridges:
-  br0: { namespace: switch, addresses: [10.0.0.254/24, 'fd00::fe/64'] }
-  br1: { addresses: [10.1.0.254/24] }
-namespaces:
-  web: { interfaces: { eth0: { bridge: br0, addresses: [10.0.0.1/24, 'fd00::1/64'] } } }
-  client:
-    count: 3
-    interfaces: { eth0: { bridge: br0, addresses: [10.0.0.0/24, 'fd00::/64'] } }
-  far: { interfaces: { eth0: { bridge: br1, addresses: [10.1.0.1/24] }, eth1: { bridge: br0 } } }
-  gate:
-    router: true
-    interfaces:
-      left: { bridge: br0, addresses: [10.0.0.9/24, 'fd00::9/64'] }
-      right: { bridge: br1, addresses: [10.1.0.9/24] }
-";
+/// What the rules of the library's own tests are made of, too.
+#[path = "../../../../src/policy/tests/words.rs"]
+pub(super) mod words;
+
 /// Rules of sets.
 pub(super) const LENGTHS: [u64; 4] = [3, 12, 25, 40];
 
-const SETS: &str = "{ some: [web, 10.0.0.2, 'fd00::2'], more: [client1, far/eth0, 10.1.0.0/24] }";
-const WORDS: [&str; 22] = [
-    "web",
-    "client",
-    "client2",
-    "client/eth0",
-    "far",
-    "far/eth1",
-    "gate",
-    "gate/left",
-    "switch",
-    "some",
-    "more",
-    "10.0.0.0/30",
-    "10.0.0.1",
-    "10.0.0.0/8",
-    "0.0.0.0/0",
-    "10.1.0.0/16",
-    "fd00::/64",
-    "fd00::/63",
-    "fd00::1",
-    "fd00::/126",
-    "fd00::8000:0:0:0/65",
-    "fe80::/10",
-];
-const PROTOCOLS: [&str; 8] =
-    ["tcp", "udp", "icmp", "icmpv6", "[tcp, udp]", "[tcp, 47]", "[1, 58, 6]", "sctp"];
-const PORTS: [&str; 6] =
-    ["80", "[80, 81, 82]", "[80, 90-99, 443]", "0-1023", "'65535'", "[1, 3, 5]"];
-/// Keys of rules, how often of a hundred they are there, and what they say.
-const KEYS: [(&str, u64, &[&str]); 11] = [
-    ("proto", 40, &PROTOCOLS),
-    ("ports", 30, &PORTS),
-    ("source_ports", 12, &PORTS),
-    ("flags", 8, &["syn", "[syn, ack]", "[fin, '!ack']", "rst"]),
-    ("icmp", 8, &["echo-request", "8", "3/1", "[unreachable, echo-reply]", "135", "redirect"]),
-    ("dscp", 8, &["ef", "0", "[46, 47, 1]"]),
-    ("vlan", 8, &["none", "7", "[1-6, none]"]),
-    ("source_mac", 6, &["'02:00:00:00:00:01'"]),
-    ("destination_mac", 6, &["['ff:ff:ff:ff:ff:ff', '02:00:00:00:00:01']"]),
-    ("ethertype", 12, &["arp", "any", "ipv4", "[ipv6, 0x88cc]", "[arp, ipv4]"]),
-    ("fragment", 6, &["true", "false"]),
-];
 const ACTIONS: [&str; 5] = ["allow", "deny", "reject", "log", "limit, limit: 1000000/s"];
 const V4: [[u8; 4]; 13] = [
     [10, 0, 0, 0],
@@ -172,7 +117,7 @@ impl Random {
                 continue;
             }
             let words: Vec<String> =
-                (0..=self.below(3)).map(|_| format!("'{}'", self.of(&WORDS))).collect();
+                (0..=self.below(3)).map(|_| format!("'{}'", self.of(WORDS))).collect();
             let words = words.join(", ");
             let _ = if self.happens(25) {
                 write!(rule, "{side}: {{ not: [{words}] }}, ")
@@ -181,7 +126,7 @@ impl Random {
             };
         }
         for (key, often, values) in KEYS {
-            if self.happens(often) {
+            if self.happens(often.into()) {
                 let _ = write!(rule, "{key}: {}, ", self.of(values));
             }
         }
