@@ -51,6 +51,8 @@ const ETHERNET_BYTES: u16 = 14;
 pub(crate) const VLAN_BYTES: u16 = 4;
 const IPV4_BYTES: u16 = 20;
 const IPV6_BYTES: u16 = 40;
+/// Where the flags are in a TCP header.
+pub(crate) const TCP_FLAGS: u16 = 13;
 const UDP_BYTES: u16 = 8;
 
 /// Tags that are read from the frame itself; a third one makes the packet
@@ -422,6 +424,20 @@ impl Headers {
         self.source_port = u16::from_be_bytes([source_high, source_low]);
         self.destination_port = u16::from_be_bytes([high, low]);
         self.payload_offset = offset + header_bytes;
+    }
+
+    /// Where the IP packet ends by what its header says, after [`Headers::parse_network`]: what
+    /// is behind that in the frame is padding, which receivers cut off. `None` of what is no
+    /// IP.
+    #[inline(always)]
+    pub fn end<P: Packet + ?Sized>(&self, packet: &P) -> Option<u32> {
+        let (place, before) = match self.family() {
+            Family::Ipv4 => (2, 0),
+            Family::Ipv6 => (4, IPV6_BYTES),
+            _ => return None,
+        };
+        let length = load_u16(packet, self.network_offset + place)?;
+        Some(u32::from(self.network_offset) + u32::from(before) + u32::from(length))
     }
 
     /// What the packet weighs on a wire. Of a GSO packet the transport header

@@ -9,7 +9,8 @@ use crate::abi::abi;
 use crate::crossing::tag;
 use crate::flow::{FlowPacket, TRANSPORT_V4, TRANSPORT_V6};
 use crate::packet::{
-    Cast, DISCOVERY, Family, Fragment, Headers, Packet, Segmentation, ethertype, protocol,
+    Cast, DISCOVERY, Family, Fragment, Headers, Packet, Segmentation, TCP_FLAGS, ethertype,
+    protocol,
 };
 use crate::stats::Class;
 use crate::verifier::{reread, unknown};
@@ -222,12 +223,22 @@ impl Seen {
         if !self.flow.has_flow() || matches!(self.fragment(), Fragment::Later) {
             return false;
         }
-        let [_, transport] = self.offsets();
         match (self.flow.key.protocol(), self.flow.key.family()) {
-            (protocol::TCP, _) => packet.load::<1>(transport + 13).is_none(),
+            (protocol::TCP, _) => !self.has_tcp_flags(packet),
             (protocol::UNKNOWN, Family::Ipv6) => true,
             _ => false,
         }
+    }
+
+    /// Of TCP. Padding behind a fragment is none of it: a receiver takes from the next one
+    /// what is missing.
+    #[inline(always)]
+    fn has_tcp_flags<P: Packet + ?Sized>(&self, packet: &P) -> bool {
+        let [_, transport] = self.offsets();
+        let flags = transport + TCP_FLAGS;
+        let is_padding = matches!(self.fragment(), Fragment::First)
+            && self.headers.end(packet).is_none_or(|end| end <= flags.into());
+        !is_padding && packet.load::<1>(flags).is_some()
     }
 
     /// Number of the class that it is counted in.

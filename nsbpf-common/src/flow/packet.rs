@@ -2,7 +2,7 @@
 
 use super::{FlowKey, tcp_flag};
 use crate::abi::abi;
-use crate::packet::{Family, Fragment, Headers, Packet, ethertype, protocol};
+use crate::packet::{Family, Fragment, Headers, Packet, TCP_FLAGS, ethertype, protocol};
 
 /// A packet as its flow sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl FlowPacket {
     #[inline(always)]
     #[must_use]
     pub const fn is_plain_and_whole(&self) -> bool {
-        self.is_plain() & (self.is_fragment == 0)
+        self.is_plain() && self.is_fragment == 0
     }
 
     /// Looks at a packet that is what most are; `false` for one that must be parsed.
@@ -183,7 +183,7 @@ impl FlowPacket {
                 let ports = [[high, low], [to_high, to_low]];
                 self.key.set_ports(ports.map(u16::from_ne_bytes));
                 if kind == protocol::TCP
-                    && let Some([flags]) = packet.load(offset + 13)
+                    && let Some([flags]) = packet.load(offset + TCP_FLAGS)
                 {
                     self.tcp_flags = flags;
                 }

@@ -28,7 +28,7 @@ pub extern "C" fn judge_flow(port: u16, generation: u64, about: u64) -> u64 {
     let told = if flow.is_some() { Told::Unsteady } else { Told::Nobody };
     let Decided { decision, holds } = decide(seen, flow, head, (port, generation, about), now_ns);
     let goes_on = goes_on(decision, seen, now_ns);
-    Outcome { holds, told, ..Outcome::new(decision, goes_on) }.word()
+    Outcome { told, holds, ..Outcome::new(decision, goes_on) }.word()
 }
 
 /// Tells the flow of the packet at hand of it, and of what was decided. Likewise.

@@ -136,11 +136,12 @@ pub fn judge(packet: &(impl Packet + Judged), seen: &mut Seen, port: u16, domain
         flow::track(seen, port);
         return Ruling::Pass;
     }
-    if packet.prepare(port, domain) {
-        count(head.default, seen);
-        return Ruling::Drop(Reason::Denied);
-    }
+    let hides = packet.prepare(port, domain);
     let found = match (seen.flow.has_flow(), seen.fragment()) {
+        _ if hides => {
+            let denied = Decision::new(Action::Deny, false, head.default.slot());
+            Outcome::new(denied, false).word()
+        }
         (true, Fragment::Later) => {
             let found = fragment::judge_later_fragment(port, generation);
             if matches!(Outcome::from_word(found).end, End::None) {

@@ -17,7 +17,7 @@ use nsbpf_common::stats::Way;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::Socket;
 
-use super::packet::{Packet, token};
+use super::packet::{Packet, has, token};
 use crate::engine::{Up, lab, settings};
 use crate::truth::{packet_socket, set_option};
 use crate::world::{mac_of, netns};
@@ -91,11 +91,6 @@ fn stay_on_one_processor() {
     let mut one = CpuSet::new();
     one.set(first);
     sched_setaffinity(None, &one).expect("stay on a processor");
-}
-
-/// Whether bytes are in a frame.
-pub(super) fn has(frame: &[u8], bytes: &[u8]) -> bool {
-    frame.windows(bytes.len()).any(|window| window == bytes)
 }
 
 impl Arena {
@@ -176,13 +171,12 @@ impl Arena {
     pub(super) fn passes(&self, from: &str, to: &str, packet: &Packet) -> bool {
         let number = self.send(from, packet);
         self.follow(from, to);
-        self.has_heard(to, number)
+        self.has_heard(to, &packet.told_by(number))
     }
 
-    /// Whether somebody has heard a packet, as far as is known.
-    pub(super) fn has_heard(&self, to: &str, number: u32) -> bool {
-        let token = token(number);
-        self.kept.borrow().get(to).is_some_and(|all| all.iter().any(|frame| has(frame, &token)))
+    /// Whether somebody has heard a packet with such bytes, as far as is known.
+    pub(super) fn has_heard(&self, to: &str, bytes: &[u8]) -> bool {
+        self.kept.borrow().get(to).is_some_and(|all| all.iter().any(|frame| has(frame, bytes)))
     }
 
     /// Waits until all that was sent from one to the other is there: a frame behind it is.

@@ -5,7 +5,7 @@ use nsbpf_common::stats::Way;
 
 use super::arena::{Arena, packet};
 use super::connections::{A, B, C};
-use super::packet::Packet;
+use super::packet::{Packet, token};
 
 /// The first of the group.
 const FIRST: &str = "g1/eth0";
@@ -93,7 +93,7 @@ pub(super) fn neighbours(way: Way) -> Result<(), Failed> {
         frame.extend([8, 6, 0, 1, 8, 0, 6, 4]);
         frame.extend(of_type.to_be_bytes());
         frame.extend([packet.macs[1].as_slice(), &[10, 0, 0, 1], &[0; 6], &[10, 0, 0, 2]].concat());
-        frame.extend(super::packet::token(number).repeat(2));
+        frame.extend(token(number).repeat(2));
         frame
     };
     let number = std::cell::Cell::new(1 << 24);
@@ -101,7 +101,7 @@ pub(super) fn neighbours(way: Way) -> Result<(), Failed> {
         number.set(number.get() + 1);
         arena.send_frame(A, &arp(1, number.get()));
         arena.follow(A, B);
-        arena.has_heard(B, number.get())
+        arena.has_heard(B, &token(number.get()))
     };
     let other_passes = |ethertype: u16| {
         number.set(number.get() + 1);
@@ -109,7 +109,7 @@ pub(super) fn neighbours(way: Way) -> Result<(), Failed> {
         frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
         arena.send_frame(A, &frame);
         arena.follow(A, B);
-        arena.has_heard(B, number.get())
+        arena.has_heard(B, &token(number.get()))
     };
     let passes = |packets: &[Packet]| -> Vec<bool> {
         packets.iter().map(|packet| arena.passes(A, B, packet)).collect()

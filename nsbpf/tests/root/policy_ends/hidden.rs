@@ -24,17 +24,17 @@ pub(super) fn seen(way: Way) -> Result<(), Failed> {
                 ends.there(&hidden.with(|it| it.ports[1] = 81), true);
             }
         }
-        // In the smallest first fragments that there can be.
-        for (cut, id) in [(8, 901), (16, 902)] {
-            let tcp = tcp.with(|it| it.id = id);
-            ends.there(&tcp.part(Part::Head(cut)), false);
-            // What ends before its flags could be anything, so that it is denied whatever it is;
-            // what follows has no head then.
-            let has_flags = cut > 13;
-            ends.there(&tcp.part(Part::Tail(cut)), !has_flags);
-            if !has_flags {
-                let other = tcp.with(|it| (it.ports[1], it.id) = (81, id + 2));
-                ends.there(&other.part(Part::Head(cut)), false);
+        // In the smallest first fragments that there can be. What ends before its flags could
+        // be anything, so that it is denied whatever it is and whatever is behind it in its
+        // frame, of which no receiver knows.
+        for (cut, padding) in [(8, 0), (8, 12), (16, 0), (16, 12)] {
+            for (port, passes) in [(80, false), (81, cut > 13)] {
+                let tcp = tcp.with(|it| {
+                    it.id = 1000 * u32::from(cut) + 10 * padding as u32 + u32::from(port);
+                    (it.ports[1], it.padding) = (port, padding);
+                });
+                ends.there(&tcp.part(Part::Head(cut)), passes);
+                ends.there(&tcp.part(Part::Tail(cut)), passes);
             }
         }
     }

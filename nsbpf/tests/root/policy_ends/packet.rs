@@ -49,6 +49,8 @@ pub(super) struct Packet {
     pub(super) about: Vec<u8>,
     /// IPv6 extension headers of destination options, or words of IPv4 options.
     pub(super) options: usize,
+    /// Bytes of the frame behind the packet.
+    pub(super) padding: usize,
 }
 
 impl Packet {
@@ -68,6 +70,7 @@ impl Packet {
             sequence: [1; 2],
             about: Vec::new(),
             options: 0,
+            padding: 0,
         }
     }
 
@@ -126,10 +129,15 @@ impl Packet {
         packet
     }
 
+    /// Where the IP header starts.
+    fn network(&self) -> usize {
+        14 + if self.vlan.is_some() { 4 } else { 0 }
+    }
+
     /// An ICMP error about a packet, from there to its sender.
     pub(super) fn error(&self, from: IpAddr, (v4, v6): (u8, u8), code: u8) -> Self {
         let whole = self.bytes(0);
-        let network = 14 + if self.vlan.is_some() { 4 } else { 0 };
+        let network = self.network();
         let header = if self.is_v4() { 20 } else { 40 };
         let about = whole[network..network + header + 8].to_vec();
         let error = self.back().icmp(v4, v6, code);
@@ -192,7 +200,16 @@ impl Packet {
             _ => panic!("two families"),
         }
         frame.extend(carried);
+        frame.resize(frame.len() + self.padding, 0);
         frame
+    }
+
+    /// What tells the packet of that number where it arrives: its token, or of a part that has
+    /// none all of it.
+    pub(super) fn told_by(&self, number: u32) -> Vec<u8> {
+        let frame = self.with(|it| it.padding = 0).bytes(number);
+        let token = token(number);
+        if has(&frame, &token) { token.to_vec() } else { frame[self.network()..].to_vec() }
     }
 
     /// All that is behind the IP header.
@@ -256,6 +273,11 @@ pub(super) fn token(number: u32) -> [u8; TOKEN_BYTES] {
     let mut token = *b"nsbpf-ends--0000";
     token[12..].copy_from_slice(&number.to_be_bytes());
     token
+}
+
+/// Whether bytes are in a frame.
+pub(super) fn has(frame: &[u8], bytes: &[u8]) -> bool {
+    frame.windows(bytes.len()).any(|window| window == bytes)
 }
 
 /// The internet checksum (RFC 1071) of parts of even lengths, but for the last one.

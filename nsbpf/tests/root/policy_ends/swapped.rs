@@ -13,7 +13,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::arena::{Arena, Count};
 use super::connections::{A, B, Ends, OUT};
-use super::packet::{ACK, SYN};
+use super::packet::{ACK, SYN, token};
 use super::sockets::{FAMILIES, address};
 use crate::world::{netns, udp};
 
@@ -146,7 +146,7 @@ pub(super) fn one_or_the_other(way: Way) -> Result<(), Failed> {
     let mut passed = [0; 2];
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     let (x, y) = (ends.base.udp(1000, 1001), ends.base.udp(1000, 1002));
-    let hear = |number: u32| u64::from(arena.has_heard(B, number));
+    let hear = |number: u32| u64::from(arena.has_heard(B, &token(number)));
     for swap in 1..=SWAPS {
         let before = arena.counts();
         // Between two swaps all that is sent is by one of them.
