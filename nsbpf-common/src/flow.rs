@@ -15,7 +15,7 @@ use crate::packet::{Family, protocol};
 use crate::policy::Judgement;
 use crate::spread::spread;
 use crate::stats::Cell;
-use crate::verifier::unknown;
+use crate::verifier::of_two;
 pub use packet::FlowPacket;
 pub(crate) use packet::{TRANSPORT_V4, TRANSPORT_V6};
 pub use recent::{RecentFlow, RecentRest};
@@ -210,6 +210,15 @@ pub struct FlowDirection {
 
 abi!(FlowDirection, size = 32, align = 8);
 
+impl FlowDirection {
+    /// How much that is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sent(&self) -> Cell {
+        Cell { packets: self.packets, bytes: self.bytes }
+    }
+}
+
 /// What is known of a TCP connection, by what passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -302,22 +311,17 @@ impl Flow {
         self.initiator = direction;
     }
 
-    /// A direction. By its lowest bit and not by a comparison, of which older verifiers
-    /// (Linux 6.1) know nothing any more once the number was put aside.
+    /// What an end sends, by its number: 0 or 1.
     #[inline(always)]
     #[must_use]
-    pub fn direction(&self, number: u8) -> Option<&FlowDirection> {
-        self.directions.get(unknown(usize::from(number & 1)) & 1)
+    pub fn direction(&self, number: u8) -> &FlowDirection {
+        &self.directions[of_two(number)]
     }
 
-    /// What an end sent: nothing, if there is no end of that number.
+    /// What an end sends, by its number: 0 or 1.
     #[inline(always)]
-    #[must_use]
-    pub fn sent(&self, direction: usize) -> Cell {
-        match self.directions.get(direction) {
-            Some(FlowDirection { packets, bytes, .. }) => Cell { packets: *packets, bytes: *bytes },
-            None => Cell::default(),
-        }
+    pub fn direction_mut(&mut self, number: u8) -> &mut FlowDirection {
+        &mut self.directions[of_two(number)]
     }
 
     /// What is known of its TCP connection.

@@ -1,6 +1,6 @@
 //! What the compiler must not know, so that the kernel's verifier can follow.
 //!
-//! Outside of the kernel half both functions are nothing.
+//! Outside of the kernel half these functions are nothing.
 
 #[cfg(target_arch = "bpf")]
 use core::arch::asm;
@@ -23,6 +23,14 @@ pub fn unknown(mut number: usize) -> usize {
 #[must_use]
 pub fn unknown(number: usize) -> usize {
     number
+}
+
+/// The lowest bit of a number, as an index into an array of two. A mask and no comparison,
+/// of which older verifiers (Linux 6.1) know nothing any more once the number was put aside.
+#[inline(always)]
+#[must_use]
+pub fn of_two(number: u8) -> usize {
+    unknown(number.into()) & 1
 }
 
 /// Has the compiler read again what is there. Of a map's memory the verifier knows

@@ -10,6 +10,7 @@ use crate::abi::abi;
 use crate::packet::Family;
 use crate::policy::Judgement;
 use crate::stats::Cell;
+use crate::verifier::of_two;
 
 /// A place: what is of a flow and not in its entry. One cache line, and all that most
 /// packets need: where it has to be fetched, that takes longer than all else about a flow.
@@ -163,13 +164,9 @@ impl RecentFlow {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "of one second, or of one packet")]
     pub fn keep(&mut self, direction: u8, cell: Cell, tick: u32) {
-        let direction = usize::from(direction);
-        if let (Some(packets), Some(bytes)) =
-            (self.packets.get_mut(direction), self.bytes.get_mut(direction))
-        {
-            *packets += cell.packets as u32;
-            *bytes += cell.bytes;
-        }
+        let direction = of_two(direction);
+        self.packets[direction] += cell.packets as u32;
+        self.bytes[direction] += cell.bytes;
         self.seen_tick = tick;
     }
 

@@ -124,10 +124,8 @@ pub fn tell(seen: &Seen, port: u16, place: &mut Place, telling: Telling) -> Told
 /// Keeps in a flow's entry what holds for all that an end sends.
 #[inline(always)]
 pub fn keep(flow: &mut Flow, direction: u8, judgement: Judgement) {
-    if let Some(direction) = flow.directions.get_mut(usize::from(direction))
-        && judgement != Judgement::NONE
-        && direction.judgement != judgement
-    {
+    let direction = flow.direction_mut(direction);
+    if judgement != Judgement::NONE && direction.judgement != judgement {
         direction.judgement = judgement;
     }
 }
@@ -163,9 +161,8 @@ fn follow(flow: &mut Flow, packet: &FlowPacket, port: u16, now_ns: u64) {
     if is_tcp && flow.begins_anew(packet.tcp_flags) {
         flow.begin(packet.direction, now_ns);
     }
-    if let Some(direction) = flow.directions.get_mut(usize::from(packet.direction))
-        && direction.port != port
-    {
+    let direction = flow.direction_mut(packet.direction);
+    if direction.port != port {
         direction.port = port;
     }
     flow.pass(packet.direction);
@@ -198,10 +195,9 @@ fn add(flow: &mut Flow, [first, second]: [Cell; 2]) {
 /// Adds to what an end of a flow sent.
 #[inline(always)]
 fn add_to(flow: &mut Flow, direction: u8, cell: Cell) {
-    if let Some(direction) = flow.directions.get_mut(usize::from(direction)) {
-        atomic::add(&mut direction.packets, cell.packets);
-        atomic::add(&mut direction.bytes, cell.bytes);
-    }
+    let direction = flow.direction_mut(direction);
+    atomic::add(&mut direction.packets, cell.packets);
+    atomic::add(&mut direction.bytes, cell.bytes);
 }
 
 /// Takes a place, by its number, from the flow that it is of. A function of its own in the
@@ -281,10 +277,7 @@ extern "C" fn settle_flow() -> u64 {
         count(|events| &mut events.settled, 1);
         // What another CPU has counted since the copy. It does so no more once it finds the
         // flow where it is now.
-        let later = [0, 1].map(|direction: usize| {
-            let [now, then] = [flow.sent(direction), copy.sent(direction)];
-            now - then
-        });
+        let later = [0, 1].map(|end| flow.direction(end).sent() - copy.direction(end).sent());
         // SAFETY: as for any flow.
         add(unsafe { &mut *there }, later);
     }

@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use nsbpf_common::flow::{FlowKey, RecentFlow, RecentRest};
 use nsbpf_common::policy::Judgement;
 use nsbpf_common::stats::Cell;
+use nsbpf_common::verifier::of_two;
 
 use super::clock;
 use crate::maps::{RECENT_FLOWS, RECENT_PLACES, RECENT_RESTS, TELL_TICKS};
@@ -46,15 +47,13 @@ impl Place {
     /// What was decided about a direction's packets.
     #[inline(always)]
     pub fn judgement(&self, direction: u8) -> Judgement {
-        self.rest.judgements.get(usize::from(direction)).copied().unwrap_or_default()
+        self.rest.judgements[of_two(direction)]
     }
 
     /// Notes that.
     #[inline(always)]
     pub fn set_judgement(&mut self, direction: u8, judgement: Judgement) {
-        if let Some(kept) = self.rest.judgements.get_mut(usize::from(direction)) {
-            *kept = judgement;
-        }
+        self.rest.judgements[of_two(direction)] = judgement;
     }
 
     /// Hands out what was kept; [`Place::end_taking`] is to follow.

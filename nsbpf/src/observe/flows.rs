@@ -106,7 +106,7 @@ impl Look {
     /// Notes what a flow has sent by now. Returns what it had at the last look.
     fn remember(&mut self, key: &FlowKey, flow: &Flow, last: Option<&Self>) -> Option<[Cell; 2]> {
         let number = self.hasher.hash_one(key);
-        let sent = flow.directions.map(|one| Cell { packets: one.packets, bytes: one.bytes });
+        let sent = flow.directions.map(|one| one.sent());
         self.sent.insert(number, sent);
         let last = last?;
         if Duration::from_nanos(flow.first_seen_ns) > last.at {

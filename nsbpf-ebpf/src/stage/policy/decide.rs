@@ -133,7 +133,7 @@ fn decide(
         // Others of its flow may be about something else.
         return once(Decision::new(Action::Allow, false, about.slot()));
     }
-    let known = flow.as_ref().map_or(Judgement::NONE, |flow| judgement(flow, direction));
+    let known = flow.as_ref().map_or(Judgement::NONE, |it| it.direction(direction).judgement);
     let (decision, depends) = if known.holds(generation, port) {
         (known.decision(), false)
     } else {
@@ -154,8 +154,8 @@ fn decide(
 #[inline(always)]
 fn asked(seen: &Seen, flow: &mut Flow, subject: &mut Subject, generation: u64) -> Decision {
     let opener = flow.initiator;
-    let came_in_by = flow.direction(opener).map_or(0, |it| it.port);
-    let known = judgement(flow, opener);
+    let came_in_by = flow.direction(opener).port;
+    let known = flow.direction(opener).judgement;
     if known.holds(generation, came_in_by) {
         return known.decision();
     }
@@ -195,8 +195,8 @@ fn related(generation: u64) -> Option<Decision> {
         return None;
     }
     let opener = flow.initiator;
-    let came_in_by = flow.direction(opener)?.port;
-    let known = judgement(flow, opener);
+    let came_in_by = flow.direction(opener).port;
+    let known = flow.direction(opener).judgement;
     let decision = if known.holds(generation, came_in_by) {
         known.decision()
     } else {
@@ -220,9 +220,4 @@ fn put_aside(subject: &Subject) -> Option<&'static Subject> {
     let aside: &mut Subject = unsafe { &mut *aside };
     *aside = *subject;
     Some(aside)
-}
-
-#[inline(always)]
-fn judgement(flow: &Flow, direction: u8) -> Judgement {
-    flow.direction(direction).map_or(Judgement::NONE, |it| it.judgement)
 }

@@ -108,7 +108,7 @@ pub(super) fn never_go_back() -> Result<(), Failed> {
                     if !key.ports().iter().any(|port| ports.contains(port)) {
                         return;
                     }
-                    let now = flow.sent(0).packets + flow.sent(1).packets;
+                    let now = flow.directions.iter().map(|it| it.packets).sum::<u64>();
                     let then = before.insert(*key, now).unwrap_or(0);
                     if now < then {
                         smaller = Some((*key, now, then));
